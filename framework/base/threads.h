@@ -1,0 +1,27 @@
+/* Worker threads: how many, and the only place in Lamina that opens an OpenMP parallel region. */
+#ifndef LAMINA_BASE_THREADS_H
+#define LAMINA_BASE_THREADS_H
+
+/* Processors this process may use: its affinity mask and its cgroup's CPU quota, at least 1. */
+int lamina__processors(void);
+
+/* OMP_NUM_THREADS when it is a positive number, else lamina__processors(). */
+int lamina__default_threads(void);
+
+typedef void lamina__thread_fn(void *arg, int thread, int threads);
+
+/* Runs fn on `threads` threads at once (the caller is thread 0) and waits for all. Each runs with
+ * denormals flushed to zero and OpenMP set to one thread, so that a library called inside stays on
+ * its thread. If the system gives fewer threads, fn is told the real number. The caller's floating
+ * point mode and OpenMP setting are put back. Thread sanitizer sees the fork, the barriers and the
+ * join. */
+void lamina__parallel(int threads, lamina__thread_fn *fn, void *arg);
+
+/* Inside fn: waits until all threads of the region are here. */
+void lamina__barrier(void);
+
+/* Flush-to-zero and denormals-are-zero for this thread; returns the mode before. */
+unsigned lamina__flush_denormals(void);
+void lamina__restore_denormals(unsigned mode);
+
+#endif

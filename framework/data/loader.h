@@ -1,0 +1,52 @@
+/* The loader: reads ahead. One thread turns samples into normalised float32 channels-last batches,
+ * in the next of two buffers, while the network works on the other. Nothing is allocated after
+ * open, and no lock is held while either side works.
+ *
+ * The order of an epoch is a permutation computed from (seed, epoch), so a position in the data is
+ * two integers. */
+#ifndef LAMINA_DATA_LOADER_H
+#define LAMINA_DATA_LOADER_H
+
+#include "data/source.h"
+
+typedef struct lamina__batch {
+    const float *images;   /* (samples, H, W, C), 64-byte aligned */
+    const int32_t *labels; /* (samples) */
+    int64_t samples;       /* the last batch of an epoch may have fewer than the others */
+    int64_t position;      /* samples of this epoch before this batch */
+    int64_t epoch;
+} lamina__batch;
+
+/* x -> (x / 255 - mean[c]) / std[c]. `mean: 0.13` or one value for each channel. */
+typedef struct lamina__normalize {
+    lamina_real_list mean, std;
+} lamina__normalize;
+
+extern const lamina_param lamina__normalize_params[];
+extern const size_t lamina__normalize_n_params;
+
+typedef struct lamina__loader_options {
+    int64_t batch;
+    uint64_t seed;
+    int shuffle;
+    const lamina__normalize *normalize; /* NULL: x / 255 */
+} lamina__loader_options;
+
+typedef struct lamina__loader lamina__loader;
+
+/* The source must outlive the loader. */
+lamina_status lamina__loader_open(const lamina__source *, const lamina__loader_options *,
+                                  lamina__loader **, lamina_error *);
+void lamina__loader_close(lamina__loader *); /* also in the middle of an epoch */
+
+/* Begins reading ahead from sample `position` of `epoch` (both from 0); what was read ahead before is
+ * dropped. */
+void lamina__loader_start(lamina__loader *, int64_t epoch, int64_t position);
+
+/* The next batch, valid until the next call; NULL at the end of the epoch. */
+const lamina__batch *lamina__loader_next(lamina__loader *);
+
+/* Seconds that next() has spent waiting since the loader was opened: the "data wait". */
+double lamina__loader_wait_seconds(const lamina__loader *);
+
+#endif

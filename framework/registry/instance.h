@@ -1,0 +1,135 @@
+/* An instance: one layer of one network. It runs the layer's create() and setup(), keeps what they
+ * declare, and calls its kernels. It is the host side of lamina/layer.h: the functions of
+ * lamina_host are here. Memory for tensors is its user's business: the graph's executor puts it in
+ * an arena, the checker between guard zones. */
+#ifndef LAMINA_REGISTRY_INSTANCE_H
+#define LAMINA_REGISTRY_INSTANCE_H
+
+#include "base/philox.h"
+#include "registry/registry.h"
+
+#define LAMINA__MAX_INPUTS  16
+#define LAMINA__MAX_OUTPUTS 8
+#define LAMINA__MAX_DECLARED 16 /* weights, states, saved, packed: of each at most so many */
+#define LAMINA__N_PASSES 3
+
+extern const char *const lamina__pass_names[LAMINA__N_PASSES]; /* "forward", "backward_data", ... */
+
+typedef struct lamina__saved {
+    char *name;
+    lamina_shape shape;
+} lamina__saved;
+
+typedef struct lamina__state {
+    char *name;
+    lamina_shape shape;
+    double fill;
+} lamina__state;
+
+typedef struct lamina__packed {
+    char *name;
+    size_t bytes;
+} lamina__packed;
+
+/* A kernel with at least one pass of this layer. */
+typedef struct lamina__bound_kernel {
+    const lamina_kernel *kernel;
+    void *state;     /* what its create() made */
+    uint32_t passes; /* LAMINA_PASS_... it was given */
+} lamina__bound_kernel;
+
+typedef struct lamina__instance {
+    const lamina__type_entry *entry;
+    const lamina_layer_type *type; /* entry->type, as far as this host knows the struct */
+    char *name;                    /* "conv1" */
+    char *place;                   /* "lenet.yaml:31:5"; NULL: no config */
+    int32_t index;                 /* in the network; keys its random numbers */
+    uint64_t seed;
+    void *config;
+    void *self;
+
+    int32_t n_in, n_out;
+    lamina_shape in[LAMINA__MAX_INPUTS]; /* dim[0]: the batch */
+    lamina_shape out[LAMINA__MAX_OUTPUTS];
+    int32_t shards, threads;
+    int32_t training;
+    int64_t *samples;
+    int32_t n_samples;
+
+    int32_t n_weights, n_states, n_saved, n_packed;
+    lamina_weight weights[LAMINA__MAX_DECLARED]; /* name owned; elements, order filled in */
+    lamina__state states[LAMINA__MAX_DECLARED];
+    lamina__saved saved[LAMINA__MAX_DECLARED];
+    lamina__packed packed[LAMINA__MAX_DECLARED];
+    size_t scratch_bytes;
+
+    lamina_kernel plain; /* stands for forward and backward of a type without kernels */
+    const lamina_kernel *plain_list[2];
+    int32_t n_bound;
+    lamina__bound_kernel bound[LAMINA__N_PASSES];
+    int32_t pass_kernel[LAMINA__N_PASSES]; /* index into bound, -1: none */
+
+    void **memory; /* blocks from host->alloc */
+    size_t n_memory, memory_capacity;
+} lamina__instance;
+
+/* One call into a layer: what stands behind the lamina_call a layer sees. A caller keeps one for
+ * each instance and shard, so that errors of shards that run at once do not mix. */
+typedef struct lamina__call {
+    lamina_call base; /* first: a lamina_call * is a lamina__call * */
+    lamina__instance *instance;
+    lamina_error *error; /* where fail() writes */
+    int32_t declaring;   /* inside setup() or a kernel's create() */
+    int32_t threads;     /* for parallel_for */
+    int64_t step;        /* for uniform */
+} lamina__call;
+
+/* How a network is cut, as setup() is told. */
+typedef struct lamina__cut {
+    int32_t training, shards, threads, n_samples;
+    const int64_t *samples; /* largest first */
+} lamina__cut;
+
+/* config: values of the type's parameter table; copied (strings in it must outlive the instance). */
+lamina_status lamina__instance_create(const lamina__type_entry *, const char *name,
+                                      const char *place, int32_t index, uint64_t seed,
+                                      const void *config, lamina__instance **, lamina_error *);
+void lamina__instance_free(lamina__instance *);
+
+/* setup(): in[i].dim[0] is the batch. Checks what was declared: outputs all set, sizes positive and
+ * without overflow, names unique and without '/'. */
+lamina_status lamina__instance_setup(lamina__instance *, int32_t n_in, const lamina_shape *in,
+                                     const lamina__cut *, lamina_error *);
+
+/* Picks a kernel for each pass and creates them. wanted[pass]: a kernel's name, or NULL or "auto":
+ * the first that applies. `strict`: an error when the wanted one does not exist or apply, instead
+ * of auto. */
+lamina_status lamina__instance_bind(lamina__instance *, const char *const wanted[LAMINA__N_PASSES],
+                                    int strict, lamina_error *);
+/* The name of the kernel that has a pass, or NULL. */
+const char *lamina__instance_kernel(const lamina__instance *, int pass);
+
+/* The kernels of a type as a NULL-terminated list; a type with forward() has the one. */
+const lamina_kernel *const *lamina__instance_kernels(const lamina__instance *);
+
+void lamina__call_init(lamina__call *, lamina__instance *, lamina_error *error);
+
+lamina_status lamina__instance_prepare(lamina__instance *, lamina__call *, const lamina_io *);
+int lamina__instance_has_prepare(const lamina__instance *);
+lamina_status lamina__instance_forward(const lamina__instance *, lamina__call *, const lamina_io *);
+/* Backward-weights first, then backward-data (d_in may be d_out's memory). */
+lamina_status lamina__instance_backward(const lamina__instance *, lamina__call *, const lamina_io *);
+
+/* ---- Tensors: views and orders ---- */
+
+/* Row-major strides; channels-last for 4-D shapes. */
+void lamina__tensor_view(lamina_tensor *, const lamina_shape *, void *data);
+/* A weight's view in its stored order: shape is order_dim, or shape itself; stride as declared. */
+void lamina__weight_view(lamina_tensor *, const lamina_weight *, void *data);
+size_t lamina__dtype_bytes(int32_t dtype);
+
+/* Between logical row-major order and the stored order. 4-D F32 tensors N,C,H,W, and weights. */
+void lamina__tensor_to_logical(const lamina_tensor *, float *dst);
+void lamina__tensor_from_logical(const lamina_tensor *, const float *src);
+
+#endif

@@ -1,0 +1,9 @@
+/* The table of built-in layers, in builtin.h's order. */
+#include "layers/builtin.h"
+#include "layers/real.h"
+
+#define LAMINA__DECLARE(name) extern const lamina_layer_type LAMINA__LAYER(name);
+LAMINA__BUILTIN_LAYERS(LAMINA__DECLARE)
+
+#define LAMINA__ENTRY(name) &LAMINA__LAYER(name),
+const lamina_layer_type *const LAMINA__BUILTIN[] = {LAMINA__BUILTIN_LAYERS(LAMINA__ENTRY) NULL};

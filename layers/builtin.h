@@ -1,0 +1,21 @@
+/* The table of built-in layers: one line for each. */
+#ifndef LAMINA_LAYERS_BUILTIN_H
+#define LAMINA_LAYERS_BUILTIN_H
+
+#include "lamina/layer.h"
+
+#define LAMINA__BUILTIN_LAYERS(X)                                                                  \
+    X(conv)                                                                                        \
+    X(linear)                                                                                      \
+    X(max_pool)                                                                                    \
+    X(avg_pool)                                                                                    \
+    X(relu)                                                                                        \
+    X(softmax)                                                                                     \
+    X(softmax_loss)
+
+/* NULL-terminated. */
+extern const lamina_layer_type *const lamina__builtin_layers[];
+/* The same compiled in double, without other libraries' kernels; linked into tests only. */
+extern const lamina_layer_type *const lamina__builtin_layers_f64[];
+
+#endif
