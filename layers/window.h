@@ -12,7 +12,7 @@ typedef struct lamina__axis {
     int64_t in, out; /* pixels */
     int64_t kernel, stride, dilation;
     int64_t pad_begin, pad_end; /* as configured; `same` is resolved to numbers */
-    int64_t extent;             /* pixels from a window's first to its last: (kernel-1)*dilation+1 */
+    int64_t extent; /* pixels from a window's first to its last: (kernel-1)*dilation+1 */
     /* Pixels by which the last window passes the end of the input: at most pad_end, unless
      * ceil_mode made it larger; below pad_end when the stride leaves some unused. Not negative. */
     int64_t overhang;
@@ -24,19 +24,21 @@ typedef struct lamina__window {
 
 /* The config values a window is made from. */
 typedef struct lamina__window_config {
-    const lamina_int_list *kernel;   /* k or [height, width] */
-    const lamina_int_list *stride;   /* s or [height, width]; 0: the kernel's */
-    const lamina_int_list *padding;  /* p, [height, width], [top, left, bottom, right], or word 0: same */
+    const lamina_int_list *kernel; /* k or [height, width] */
+    const lamina_int_list *stride; /* s or [height, width]; 0: the kernel's */
+    const lamina_int_list
+        *padding; /* p, [height, width], [top, left, bottom, right], or word 0: same */
     const lamina_int_list *dilation; /* d or [height, width] */
-    int32_t ceil_mode;               /* a last window that passes the end counts, if it begins inside */
-    int32_t half_padding;            /* 1: padding may be at most half the kernel, as for pooling */
+    int32_t ceil_mode;    /* a last window that passes the end counts, if it begins inside */
+    int32_t half_padding; /* 1: padding may be at most half the kernel, as for pooling */
 } lamina__window_config;
 
 /* The words that `padding` accepts: {"same", NULL}. `same`: out = ceil(in / stride), with the odd
  * pixel of padding at the bottom and right. */
 extern const char *const LAMINA__REAL_NAME(padding_words)[];
 
-/* Fills *window for an image input (N, C, H, W); fails with a message that says what does not fit. */
+/* Fills *window for an image input (N, C, H, W); fails with a message that says what does not fit.
+ */
 int32_t LAMINA__REAL_NAME(window_setup)(lamina_call *call, const lamina__window_config *config,
                                         const lamina_shape *in, lamina__window *window);
 

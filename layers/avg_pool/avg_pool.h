@@ -22,7 +22,6 @@ typedef struct lamina__avg_pool {
     int32_t threads; /* that one call may use through parallel_for */
 } lamina__avg_pool;
 
-extern const lamina_kernel LAMINA__REAL_NAME(avg_pool_reference);
 #if !LAMINA_LAYERS_F64
 extern const lamina_kernel lamina__avg_pool_onednn;
 #endif

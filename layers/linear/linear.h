@@ -19,7 +19,6 @@ typedef struct lamina__linear {
     int32_t threads; /* that one call may use through parallel_for */
 } lamina__linear;
 
-extern const lamina_kernel LAMINA__REAL_NAME(linear_reference);
 #if !LAMINA_LAYERS_F64
 extern const lamina_kernel lamina__linear_onednn;
 #endif

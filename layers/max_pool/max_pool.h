@@ -19,7 +19,6 @@ typedef struct lamina__max_pool {
     int32_t threads;       /* that one call may use through parallel_for */
 } lamina__max_pool;
 
-extern const lamina_kernel LAMINA__REAL_NAME(max_pool_reference);
 #if !LAMINA_LAYERS_F64
 extern const lamina_kernel lamina__max_pool_onednn;
 #endif

@@ -11,7 +11,6 @@ typedef struct lamina__relu {
     int32_t threads;  /* that one call may use through parallel_for */
 } lamina__relu;
 
-extern const lamina_kernel LAMINA__REAL_NAME(relu_reference);
 #if !LAMINA_LAYERS_F64
 extern const lamina_kernel lamina__relu_onednn;
 #endif

@@ -13,7 +13,6 @@ typedef struct lamina__softmax {
     int32_t threads; /* that one call may use through parallel_for */
 } lamina__softmax;
 
-extern const lamina_kernel LAMINA__REAL_NAME(softmax_reference);
 #if !LAMINA_LAYERS_F64
 extern const lamina_kernel lamina__softmax_onednn;
 #endif
