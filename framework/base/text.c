@@ -163,7 +163,9 @@ char *lamina__shape_text(const lamina_shape *shape, char *dst, size_t size) {
 int64_t lamina__shape_count(const lamina_shape *shape) {
     int64_t count = 1;
     for (int32_t i = 0; i < shape->ndim; i++) {
-        count *= shape->dim[i];
+        if (__builtin_mul_overflow(count, shape->dim[i], &count)) {
+            return INT64_MAX;
+        }
     }
     return count;
 }
@@ -218,9 +220,10 @@ const char *lamina__nearest(const char *word, const char *const *words, size_t n
             continue;
         }
         size_t distance = edit_distance(word, length, words[i], candidate);
-        /* One edit in three letters, always fewer than the letters there are. */
+        /* One edit in three letters, and always fewer than the letters there are. */
         size_t longer = length > candidate ? length : candidate;
-        bool near = distance <= (longer + 2) / 3 && distance < smaller(length, candidate);
+        size_t allowed = longer < 6 ? 1 : longer / 3;
+        bool near = distance <= allowed && distance < smaller(length, candidate);
         if (near && (best == NULL || distance < best_distance)) {
             best = words[i];
             best_distance = distance;

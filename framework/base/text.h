@@ -27,7 +27,7 @@ void lamina__text_free(lamina__text *);
 
 /* "[64, 3, 28, 28]" into dst; returns dst. */
 char *lamina__shape_text(const lamina_shape *shape, char *dst, size_t size);
-int64_t lamina__shape_count(const lamina_shape *shape); /* product of the dimensions */
+int64_t lamina__shape_count(const lamina_shape *shape); /* product; INT64_MAX on overflow */
 bool lamina__shape_equal(const lamina_shape *a, const lamina_shape *b);
 
 /* The candidate (`words`, n of them) nearest to word by edit distance (insert, delete, replace,

@@ -62,6 +62,7 @@ typedef struct lamina__instance {
     lamina__saved saved[LAMINA__MAX_DECLARED];
     lamina__packed packed[LAMINA__MAX_DECLARED];
     size_t scratch_bytes;
+    double multiply_adds; /* forward, one sample */
 
     lamina_kernel plain; /* stands for forward and backward of a type without kernels */
     const lamina_kernel *plain_list[2];

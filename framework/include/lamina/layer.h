@@ -213,6 +213,8 @@ struct lamina_host {
     int32_t (*add_weight)(lamina_call *, const lamina_weight *);
     /* Running statistics: float32, kept in checkpoints, filled with `fill` at the start. */
     int32_t (*add_state)(lamina_call *, const char *name, const lamina_shape *, double fill);
+    /* Multiply-adds of one forward pass over one sample, for summaries and GFLOP/s; 0 if not said. */
+    int32_t (*set_multiply_adds)(lamina_call *, double per_sample);
 
     /* setup() and a kernel's create(). */
     /* Kept from forward to backward, row-major, uninitialised. */

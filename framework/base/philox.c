@@ -1,0 +1,130 @@
+/* Philox4x32-10 and what is drawn from it. A stream is a key and the upper half of the cipher's
+ * 128-bit counter; the lower half is the block's number, and a block holds four 32-bit numbers:
+ *
+ *     number i = word i % 4 of philox(counter = (i / 4, high), key)
+ *
+ * so any range of numbers can be had on its own, in any order, by any thread. */
+#include "base/philox.h"
+
+#include <math.h>
+
+#define ROUNDS      10
+#define MULTIPLIER0 0xD2511F53u
+#define MULTIPLIER1 0xCD9E8D57u
+#define KEY_STEP0   0x9E3779B9u /* golden ratio */
+#define KEY_STEP1   0xBB67AE85u /* sqrt(3) - 1 */
+
+void lamina__philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
+    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
+    uint32_t k0 = key[0], k1 = key[1];
+    for (int round = 0; round < ROUNDS; round++) {
+        uint64_t p0 = (uint64_t)MULTIPLIER0 * c0, p1 = (uint64_t)MULTIPLIER1 * c2;
+        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
+        c1 = (uint32_t)p1;
+        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c3 = (uint32_t)p0;
+        k0 += KEY_STEP0;
+        k1 += KEY_STEP1;
+    }
+    out[0] = c0;
+    out[1] = c1;
+    out[2] = c2;
+    out[3] = c3;
+}
+
+/* The cipher itself mixes. (seed, purpose) make a key; under it (a, b), as the counter, become the
+ * stream's key and upper half: for one seed and purpose all streams differ, as the cipher is a
+ * bijection. */
+lamina__stream lamina__stream_make(uint64_t seed, uint32_t purpose, uint64_t a, uint64_t b) {
+    const uint32_t seed_words[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    const uint32_t purpose_words[4] = {purpose, 0, 0, 0};
+    const uint32_t place[4] = {(uint32_t)a, (uint32_t)(a >> 32), (uint32_t)b, (uint32_t)(b >> 32)};
+    uint32_t key[4], mixed[4];
+    lamina__philox4x32(purpose_words, seed_words, key);
+    lamina__philox4x32(place, key, mixed);
+    return (lamina__stream){{mixed[0], mixed[1]}, (uint64_t)mixed[3] << 32 | mixed[2]};
+}
+
+static void block(const lamina__stream *stream, uint64_t number, uint32_t out[4]) {
+    const uint32_t counter[4] = {(uint32_t)number, (uint32_t)(number >> 32), (uint32_t)stream->high,
+                                 (uint32_t)(stream->high >> 32)};
+    lamina__philox4x32(counter, stream->key, out);
+}
+
+void lamina__stream_u32(lamina__stream stream, uint64_t first, uint32_t *dst, size_t n) {
+    uint32_t words[4];
+    size_t i = 0;
+    while (i < n) {
+        uint64_t number = first + i;
+        block(&stream, number / 4, words);
+        for (size_t w = number % 4; w < 4 && i < n; w++) {
+            dst[i++] = words[w];
+        }
+    }
+}
+
+void lamina__stream_uniform(lamina__stream stream, uint64_t first, float *dst, size_t n) {
+    uint32_t words[4];
+    size_t i = 0;
+    while (i < n) {
+        uint64_t number = first + i;
+        block(&stream, number / 4, words);
+        for (size_t w = number % 4; w < 4 && i < n; w++) {
+            dst[i++] = (float)(words[w] >> 8) * 0x1p-24f;
+        }
+    }
+}
+
+/* Box and Muller (1958): two uniform numbers u, v make two normal ones,
+ *     sqrt(-2 ln u) cos(2 pi v),  sqrt(-2 ln u) sin(2 pi v),  u in (0, 1]
+ * Numbers 2j and 2j+1 of the stream are one such pair. */
+static void normal_block(const lamina__stream *stream, uint64_t number, float out[4]) {
+    const double two_pi = 6.283185307179586476925;
+    uint32_t words[4];
+    block(stream, number, words);
+    for (int pair = 0; pair < 4; pair += 2) {
+        double u = (words[pair] + 1.0) * 0x1p-32, angle = two_pi * 0x1p-32 * words[pair + 1];
+        double radius = sqrt(-2.0 * log(u));
+        out[pair] = (float)(radius * cos(angle));
+        out[pair + 1] = (float)(radius * sin(angle));
+    }
+}
+
+void lamina__stream_normal(lamina__stream stream, uint64_t first, float *dst, size_t n) {
+    float values[4];
+    size_t i = 0;
+    while (i < n) {
+        uint64_t number = first + i;
+        normal_block(&stream, number / 4, values);
+        for (size_t w = number % 4; w < 4 && i < n; w++) {
+            dst[i++] = values[w];
+        }
+    }
+}
+
+/* The upper 64 bits of a * b. */
+static uint64_t multiply_high(uint64_t a, uint64_t b) {
+    uint64_t a0 = (uint32_t)a, a1 = a >> 32, b0 = (uint32_t)b, b1 = b >> 32;
+    uint64_t middle = a1 * b0 + (a0 * b0 >> 32);
+    uint64_t middle2 = a0 * b1 + (uint32_t)middle;
+    return a1 * b1 + (middle >> 32) + (middle2 >> 32);
+}
+
+uint64_t lamina__stream_below(lamina__stream stream, uint64_t index, uint64_t n) {
+    uint32_t words[4];
+    block(&stream, index / 2, words);
+    const uint32_t *pair = words + index % 2 * 2;
+    return multiply_high((uint64_t)pair[1] << 32 | pair[0], n);
+}
+
+void lamina__stream_permutation(lamina__stream stream, int64_t *order, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        order[i] = i;
+    }
+    for (int64_t i = n - 1; i > 0; i--) {
+        int64_t j = (int64_t)lamina__stream_below(stream, (uint64_t)i, (uint64_t)i + 1);
+        int64_t swapped = order[i];
+        order[i] = order[j];
+        order[j] = swapped;
+    }
+}
