@@ -34,16 +34,17 @@ typedef struct lamina__loader_options {
 
 typedef struct lamina__loader lamina__loader;
 
-/* The source must outlive the loader. */
+/* The source must outlive the loader. LAMINA_ERROR_CONFIG when `normalize` does not fit it. */
 lamina_status lamina__loader_open(const lamina__source *, const lamina__loader_options *,
                                   lamina__loader **, lamina_error *);
 void lamina__loader_close(lamina__loader *); /* also in the middle of an epoch */
 
-/* Begins reading ahead from sample `position` of `epoch` (both from 0); what was read ahead before is
- * dropped. */
+/* Begins reading ahead from sample `position` of `epoch` (both from 0); what was read ahead before
+ * is dropped. */
 void lamina__loader_start(lamina__loader *, int64_t epoch, int64_t position);
 
-/* The next batch, valid until the next call; NULL at the end of the epoch. */
+/* The next batch, valid until the next call of next(), start() or close(); NULL at the end of the
+ * epoch, and before start(). One thread at a time. */
 const lamina__batch *lamina__loader_next(lamina__loader *);
 
 /* Seconds that next() has spent waiting since the loader was opened: the "data wait". */

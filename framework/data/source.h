@@ -13,7 +13,8 @@ struct lamina__source {
     int64_t channels, height, width;
     const int32_t *labels; /* count of them, each >= 0 */
     int64_t classes;       /* largest label + 1 */
-    uint64_t fingerprint;  /* of contents: shape, labels and pixels (a hash of all or of a spread sample) */
+    uint64_t fingerprint;  /* of contents: shape, labels and pixels (a hash of all or of a spread
+                              sample) */
     char *description;     /* "data/mnist/train-images-idx3-ubyte" */
 
     /* The pixels of one sample (H,W,C), either in the store itself or written into `buffer`
@@ -35,6 +36,10 @@ typedef struct lamina__reader {
 } lamina__reader;
 
 extern const lamina__reader *const lamina__readers[]; /* NULL-terminated */
+
+/* For readers: sets classes and fingerprint from the shape, the labels and `contents`: the pixels,
+ * or what they are made from. */
+void lamina__source_finish(lamina__source *, const void *contents, size_t bytes);
 
 /* One split of a config, `data.train: {type: idx, ...}`, read and checked but not opened. */
 typedef struct lamina__source_spec {

@@ -1,0 +1,339 @@
+/* IDX, the format of MNIST and its relatives. Numbers are big-endian:
+ *
+ *     0  0  type  n        type 8: unsigned bytes; n: number of dimensions
+ *     dim[0] .. dim[n-1]   4 bytes each, the samples first
+ *     the elements, row-major
+ *
+ * Images have the dimensions N,H,W or N,C,H,W (kept channels-last in memory), labels N. Both files
+ * may be compressed. They are read and checked whole at open: the size must be exactly what the
+ * header says, and nothing is allocated before the file was found able to hold it. */
+#include "base/alloc.h"
+#include "data/source.h"
+#include "datasets/file.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define IDX_UNSIGNED_BYTE 0x08
+#define IDX_MAX_DIMS      4
+
+typedef struct idx_config {
+    const char *images, *labels;
+    int64_t samples;
+} idx_config;
+
+static const lamina_param idx_params[] = {
+    {.name = "images",
+     .doc = "IDX file with the images (N,H,W or N,C,H,W unsigned bytes), plain or gzip; relative "
+            "to the working directory.",
+     .type = LAMINA_STRING,
+     .required = 1,
+     .offset = offsetof(idx_config, images)},
+    {.name = "labels",
+     .doc = "IDX file with the label of each image (N unsigned bytes), plain or gzip.",
+     .type = LAMINA_STRING,
+     .required = 1,
+     .offset = offsetof(idx_config, labels)},
+    {.name = "samples",
+     .doc = "Use only the first so many samples; 0: all.",
+     .type = LAMINA_INT,
+     .offset = offsetof(idx_config, samples),
+     .max = 4294967295.0,
+     .def = "0"},
+};
+
+/* The contents of one file. */
+typedef struct idx_array {
+    int ndim;
+    int64_t dim[IDX_MAX_DIMS]; /* each at least 1 */
+    uint64_t elements;         /* their product */
+    uint8_t *data;             /* owned */
+} idx_array;
+
+/* ---- One file ------------------------------------------------------------------------------ */
+
+static const char *type_name(int type) {
+    switch (type) {
+    case 0x09:
+        return "signed bytes";
+    case 0x0b:
+        return "16-bit integers";
+    case 0x0c:
+        return "32-bit integers";
+    case 0x0d:
+        return "32-bit floating-point numbers";
+    case 0x0e:
+        return "64-bit floating-point numbers";
+    default:
+        return "elements of an unknown type";
+    }
+}
+
+static uint32_t big_endian(const uint8_t bytes[4]) {
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+static lamina_status check_magic(const char *path, const uint8_t magic[4], int labels,
+                                 lamina_error *error) {
+    int type = magic[2], ndim = magic[3];
+    if (magic[0] != 0 || magic[1] != 0) {
+        return lamina__fail(error, LAMINA_ERROR_DATA,
+                            "%s: is no IDX file: it begins with 0x%08" PRIx32 ", not with 0x%s; %s",
+                            path, big_endian(magic), labels ? "00000801" : "00000803",
+                            lamina__file_advice(path));
+    }
+    if (type != IDX_UNSIGNED_BYTE) {
+        return lamina__fail(error, LAMINA_ERROR_DATA,
+                            "%s: holds %s (type 0x%02x); convert it to unsigned bytes (type 0x08)",
+                            path, type_name(type), (unsigned)type);
+    }
+    if (labels && ndim != 1) {
+        return lamina__fail(error, LAMINA_ERROR_DATA, "%s: has %d dimensions where labels have 1%s",
+                            path, ndim,
+                            ndim == 3 || ndim == 4 ? "; `images` and `labels` may be swapped" : "");
+    }
+    if (!labels && ndim != 3 && ndim != 4) {
+        return lamina__fail(error, LAMINA_ERROR_DATA,
+                            "%s: has %d dimension%s where images have 3 (N,H,W) or 4 (N,C,H,W)%s",
+                            path, ndim, ndim == 1 ? "" : "s",
+                            ndim == 1 ? "; `images` and `labels` may be swapped" : "");
+    }
+    return LAMINA_OK;
+}
+
+/* Reads magic and dimensions. */
+static lamina_status read_header(lamina__file *file, int labels, idx_array *array,
+                                 lamina_error *error) {
+    uint8_t header[4 + 4 * IDX_MAX_DIMS];
+    const char *path = lamina__file_path(file);
+    size_t got, want = 4;
+    lamina_status status = lamina__file_read(file, header, want, &got, error);
+    if (status == LAMINA_OK && got == want) {
+        if ((status = check_magic(path, header, labels, error)) != LAMINA_OK) {
+            return status;
+        }
+        array->ndim = header[3];
+        want = 4 * (size_t)array->ndim;
+        status = lamina__file_read(file, header + 4, want, &got, error);
+    }
+    if (status != LAMINA_OK) {
+        return status;
+    }
+    if (got < want) {
+        return lamina__fail(error, LAMINA_ERROR_DATA, "%s: %s; %s", path,
+                            array->ndim == 0 && got == 0 ? "is empty" : "ends inside its header",
+                            lamina__file_advice(path));
+    }
+    array->elements = 1;
+    for (int i = 0; i < array->ndim; i++) {
+        array->dim[i] = big_endian(header + 4 + 4 * i);
+        if (array->dim[i] == 0) {
+            return lamina__fail(error, LAMINA_ERROR_DATA,
+                                "%s: dimension %d is 0, so there is no data; %s", path, i + 1,
+                                lamina__file_advice(path));
+        }
+        if (__builtin_mul_overflow(array->elements, (uint64_t)array->dim[i], &array->elements)) {
+            array->elements = UINT64_MAX; /* more than any file holds */
+        }
+    }
+    return LAMINA_OK;
+}
+
+/* "60000 x 28 x 28" */
+static const char *dims_text(const idx_array *array, char *dst, size_t size) {
+    size_t used = 0;
+    for (int i = 0; i < array->ndim && used < size; i++) {
+        int n = snprintf(dst + used, size - used, "%s%" PRId64, i > 0 ? " x " : "", array->dim[i]);
+        used += n > 0 ? (size_t)n : 0;
+    }
+    return dst;
+}
+
+static uint64_t machine_memory(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : UINT64_MAX;
+}
+
+/* Reads the elements, then checks that nothing follows. */
+static lamina_status read_elements(lamina__file *file, idx_array *array, lamina_error *error) {
+    const char *path = lamina__file_path(file);
+    char dims[128];
+    uint8_t more;
+    size_t got = 0, extra = 0;
+    lamina_status status;
+
+    dims_text(array, dims, sizeof(dims));
+    if (!lamina__file_can_hold(file, array->elements)) {
+        return lamina__fail(error, LAMINA_ERROR_DATA,
+                            "%s: its header says %s bytes, more than the file holds; %s", path,
+                            dims, lamina__file_advice(path));
+    }
+    if (array->elements > machine_memory()) {
+        return lamina__fail(error, LAMINA_ERROR_MEMORY,
+                            "%s: %s bytes do not fit this machine's memory; split the file", path,
+                            dims);
+    }
+    array->data = lamina__alloc((size_t)array->elements);
+    if (array->data == NULL) {
+        return lamina__fail_memory(error, path);
+    }
+    if ((status = lamina__file_read(file, array->data, (size_t)array->elements, &got, error)) !=
+            LAMINA_OK ||
+        (status = lamina__file_read(file, &more, 1, &extra, error)) != LAMINA_OK) {
+        return status;
+    }
+    if (got < array->elements) {
+        return lamina__fail(error, LAMINA_ERROR_DATA,
+                            "%s: is cut short: %zu of %" PRIu64 " bytes (%s) follow the header; %s",
+                            path, got, array->elements, dims, lamina__file_advice(path));
+    }
+    if (extra > 0) {
+        return lamina__fail(error, LAMINA_ERROR_DATA,
+                            "%s: is longer than the %" PRIu64
+                            " bytes (%s) that its header says; %s",
+                            path, array->elements, dims, lamina__file_advice(path));
+    }
+    return LAMINA_OK;
+}
+
+/* array->data is the caller's to free, also after an error. *path: where it was found; owned by
+ * the caller; may be NULL when not wanted. */
+static lamina_status read_array(const char *name, int labels, idx_array *array, char **path,
+                                lamina_error *error) {
+    lamina__file *file;
+    lamina_status status = lamina__file_open(name, &file, error);
+    if (status != LAMINA_OK) {
+        return status;
+    }
+    if ((status = read_header(file, labels, array, error)) == LAMINA_OK) {
+        status = read_elements(file, array, error);
+    }
+    if (status == LAMINA_OK && path != NULL) {
+        *path = lamina__strdup(lamina__file_path(file));
+        status = *path ? LAMINA_OK : lamina__fail_memory(error, name);
+    }
+    lamina__file_close(file);
+    return status;
+}
+
+/* ---- The source ---------------------------------------------------------------------------- */
+
+static const uint8_t *idx_sample(const lamina__source *source, int64_t index, uint8_t *buffer) {
+    (void)buffer;
+    const uint8_t *pixels = source->store;
+    return pixels + index * (source->height * source->width * source->channels);
+}
+
+static void idx_close(lamina__source *source) {
+    lamina__free(source->store);
+    lamina__free((void *)source->labels);
+    lamina__free(source->description);
+    lamina__free(source);
+}
+
+/* C,H,W to H,W,C in each sample. */
+static lamina_status to_channels_last(uint8_t *pixels, const lamina__source *source,
+                                      int64_t samples, lamina_error *error) {
+    int64_t channels = source->channels, area = source->height * source->width;
+    if (channels == 1 || area == 1) {
+        return LAMINA_OK;
+    }
+    size_t bytes = (size_t)(channels * area);
+    uint8_t *planes = lamina__alloc(bytes);
+    if (planes == NULL) {
+        return lamina__fail_memory(error, "one image");
+    }
+    for (int64_t n = 0; n < samples; n++) {
+        uint8_t *sample = pixels + n * (channels * area);
+        memcpy(planes, sample, bytes);
+        for (int64_t i = 0; i < area; i++) {
+            for (int64_t c = 0; c < channels; c++) {
+                sample[i * channels + c] = planes[c * area + i];
+            }
+        }
+    }
+    lamina__free(planes);
+    return LAMINA_OK;
+}
+
+static lamina_status set_shape(lamina__source *source, const idx_array *images,
+                               const idx_array *labels, const idx_config *config,
+                               lamina_error *error) {
+    if (images->dim[0] != labels->dim[0]) {
+        return lamina__fail(error, LAMINA_ERROR_DATA,
+                            "%s has %" PRId64 " images but %s has %" PRId64
+                            " labels; the two belong to different sets",
+                            config->images, images->dim[0], config->labels, labels->dim[0]);
+    }
+    if (config->samples > images->dim[0]) {
+        return lamina__fail(error, LAMINA_ERROR_CONFIG,
+                            "samples: %" PRId64 " are wanted but %s has %" PRId64
+                            "; use at most that many, or 0 for all",
+                            config->samples, config->images, images->dim[0]);
+    }
+    source->count = config->samples > 0 ? config->samples : images->dim[0];
+    source->channels = images->ndim == 4 ? images->dim[1] : 1;
+    source->height = images->dim[images->ndim - 2];
+    source->width = images->dim[images->ndim - 1];
+    return LAMINA_OK;
+}
+
+static lamina_status set_labels(lamina__source *source, const uint8_t *bytes, lamina_error *error) {
+    int32_t *labels = lamina__calloc((size_t)source->count, sizeof(*labels));
+    if (labels == NULL) {
+        return lamina__fail_memory(error, "labels");
+    }
+    for (int64_t i = 0; i < source->count; i++) {
+        labels[i] = bytes[i];
+    }
+    source->labels = labels;
+    return LAMINA_OK;
+}
+
+static lamina_status idx_open(const void *values, lamina__source **result, lamina_error *error) {
+    const idx_config *config = values;
+    idx_array images = {0}, labels = {0};
+    lamina_status status;
+
+    *result = NULL;
+    lamina__source *source = lamina__calloc(1, sizeof(*source));
+    if (source == NULL) {
+        return lamina__fail_memory(error, "a data set");
+    }
+    if ((status = read_array(config->labels, 1, &labels, NULL, error)) != LAMINA_OK ||
+        (status = read_array(config->images, 0, &images, &source->description, error)) !=
+            LAMINA_OK ||
+        (status = set_shape(source, &images, &labels, config, error)) != LAMINA_OK ||
+        (status = set_labels(source, labels.data, error)) != LAMINA_OK ||
+        (status = to_channels_last(images.data, source, source->count, error)) != LAMINA_OK) {
+        goto done;
+    }
+    source->store = images.data;
+    images.data = NULL;
+    source->sample = idx_sample;
+    source->close = idx_close;
+    lamina__source_finish(
+        source, source->store,
+        (size_t)(source->count * source->channels * source->height * source->width));
+    *result = source;
+    source = NULL;
+
+done:
+    if (source != NULL) {
+        idx_close(source);
+    }
+    lamina__free(images.data);
+    lamina__free(labels.data);
+    return status;
+}
+
+const lamina__reader lamina__idx_reader = {
+    .name = "idx",
+    .doc = "Images and labels in IDX files, as MNIST and Fashion-MNIST come.",
+    .config_size = sizeof(idx_config),
+    .params = idx_params,
+    .n_params = sizeof(idx_params) / sizeof(idx_params[0]),
+    .open = idx_open,
+};

@@ -1,0 +1,175 @@
+/* A made-up data set, for tests, benchmarks and first steps without a download.
+ *
+ * Each class has a pattern of random grey cells, CELL x CELL pixels each. A sample of that class is
+ *     pixel = (pattern + noise) / 2,   noise uniform in 0..255,
+ * so a network learns it within some hundred samples, though not from any single pixel. Pixels are
+ * made on request, by random numbers keyed by the sample, so a large set needs no memory. */
+#include "base/alloc.h"
+#include "base/philox.h"
+#include "data/source.h"
+
+#include <endian.h>
+#include <inttypes.h>
+
+#define CELL 4 /* pixels */
+/* Changes whenever the same config gives other pixels than before: it is in the fingerprint. */
+#define RECIPE 1
+
+typedef struct synthetic_config {
+    int64_t samples, first, channels, height, width, classes, seed;
+} synthetic_config;
+
+#define INTEGER(key, low, high, text, help)                                                        \
+    {                                                                                              \
+        .name = #key, .doc = help, .type = LAMINA_INT, .offset = offsetof(synthetic_config, key),  \
+        .min = (low), .max = (high), .def = text                                                   \
+    }
+
+static const lamina_param synthetic_params[] = {
+    INTEGER(samples, 1, 100000000, "1024", "How many samples there are."),
+    INTEGER(first, 0, 1000000000000.0, "0",
+            "Number of the first sample. With one seed, another range gives other samples of the "
+            "same classes: use it for the test split."),
+    INTEGER(channels, 1, 64, "1", "Channels of an image."),
+    INTEGER(height, 1, 4096, "28", "Height of an image."),
+    INTEGER(width, 1, 4096, "28", "Width of an image."),
+    INTEGER(classes, 1, 10000, "10", "Number of classes."),
+    INTEGER(seed, 0, 9007199254740992.0, "1", "Another seed gives other classes and samples."),
+};
+
+/* Streams of LAMINA__RANDOM_SYNTHETIC: the first of their two numbers. */
+enum { STREAM_LABELS, STREAM_PATTERN, STREAM_NOISE };
+
+typedef struct synthetic_store {
+    synthetic_config config;
+    int64_t cells_y, cells_x;
+    uint8_t *patterns; /* (classes, cells_y, cells_x, channels) */
+} synthetic_store;
+
+static lamina__stream stream(const synthetic_config *config, uint64_t kind, uint64_t number) {
+    return lamina__stream_make((uint64_t)config->seed, LAMINA__RANDOM_SYNTHETIC, kind, number);
+}
+
+/* Bytes 4 * first .. of the stream. */
+static void random_bytes(lamina__stream random, uint64_t first, uint8_t *dst, size_t n) {
+    uint32_t words[64];
+    for (size_t done = 0; done < n; first += 64) {
+        lamina__stream_u32(random, first, words, 64);
+        for (size_t i = 0; i < sizeof(words) && done < n; i++) {
+            dst[done++] = (uint8_t)(words[i / 4] >> (8 * (i % 4)));
+        }
+    }
+}
+
+static const uint8_t *synthetic_sample(const lamina__source *source, int64_t index,
+                                       uint8_t *buffer) {
+    const synthetic_store *store = source->store;
+    const int64_t channels = source->channels, row = store->cells_x * channels;
+    const uint8_t *pattern = store->patterns + source->labels[index] * store->cells_y * row;
+    random_bytes(stream(&store->config, STREAM_NOISE, (uint64_t)(store->config.first + index)), 0,
+                 buffer, (size_t)(source->height * source->width * channels));
+    uint8_t *pixel = buffer;
+    for (int64_t y = 0; y < source->height; y++) {
+        for (int64_t x = 0; x < source->width; x++) {
+            const uint8_t *cell = pattern + (y / CELL) * row + (x / CELL) * channels;
+            for (int64_t c = 0; c < channels; c++, pixel++) {
+                *pixel = (uint8_t)((*pixel + cell[c]) / 2);
+            }
+        }
+    }
+    return buffer;
+}
+
+static void synthetic_close(lamina__source *source) {
+    synthetic_store *store = source->store;
+    if (store != NULL) {
+        lamina__free(store->patterns);
+        lamina__free(store);
+    }
+    lamina__free((void *)source->labels);
+    lamina__free(source->description);
+    lamina__free(source);
+}
+
+static char *describe(const synthetic_config *c) {
+    lamina__text text = {0};
+    lamina__text_add(&text,
+                     "synthetic %" PRId64 "x%" PRId64 "x%" PRId64 ", %" PRId64
+                     " classes, seed %" PRId64 ", samples %" PRId64 " to %" PRId64,
+                     c->channels, c->height, c->width, c->classes, c->seed, c->first,
+                     c->first + c->samples - 1);
+    if (text.failed) {
+        lamina__text_free(&text);
+    }
+    return text.data;
+}
+
+static int32_t *make_labels(const synthetic_config *config) {
+    int32_t *labels = lamina__calloc((size_t)config->samples, sizeof(*labels));
+    lamina__stream random = stream(config, STREAM_LABELS, 0);
+    for (int64_t i = 0; labels != NULL && i < config->samples; i++) {
+        labels[i] = (int32_t)lamina__stream_below(random, (uint64_t)(config->first + i),
+                                                  (uint64_t)config->classes);
+    }
+    return labels;
+}
+
+static synthetic_store *make_store(const synthetic_config *config) {
+    synthetic_store *store = lamina__calloc(1, sizeof(*store));
+    if (store == NULL) {
+        return NULL;
+    }
+    store->config = *config;
+    store->cells_y = (config->height + CELL - 1) / CELL;
+    store->cells_x = (config->width + CELL - 1) / CELL;
+    size_t bytes = (size_t)(store->cells_y * store->cells_x * config->channels);
+    store->patterns = lamina__calloc((size_t)config->classes, bytes);
+    if (store->patterns == NULL) {
+        lamina__free(store);
+        return NULL;
+    }
+    for (int64_t k = 0; k < config->classes; k++) {
+        random_bytes(stream(config, STREAM_PATTERN, (uint64_t)k), 0,
+                     store->patterns + (size_t)k * bytes, bytes);
+    }
+    return store;
+}
+
+static lamina_status synthetic_open(const void *values, lamina__source **result,
+                                    lamina_error *error) {
+    const synthetic_config *config = values;
+    *result = NULL;
+    lamina__source *source = lamina__calloc(1, sizeof(*source));
+    if (source == NULL) {
+        return lamina__fail_memory(error, "a data set");
+    }
+    *source = (lamina__source){
+        .count = config->samples,
+        .channels = config->channels,
+        .height = config->height,
+        .width = config->width,
+        .labels = make_labels(config),
+        .description = describe(config),
+        .sample = synthetic_sample,
+        .close = synthetic_close,
+        .store = make_store(config),
+    };
+    if (source->labels == NULL || source->description == NULL || source->store == NULL) {
+        synthetic_close(source);
+        return lamina__fail_memory(error, "a synthetic data set");
+    }
+    const uint64_t recipe[] = {htole64(RECIPE), htole64((uint64_t)config->first),
+                               htole64((uint64_t)config->classes), htole64((uint64_t)config->seed)};
+    lamina__source_finish(source, recipe, sizeof(recipe));
+    *result = source;
+    return LAMINA_OK;
+}
+
+const lamina__reader lamina__synthetic_reader = {
+    .name = "synthetic",
+    .doc = "Made-up images: a random pattern for each class, with noise; needs no files.",
+    .config_size = sizeof(synthetic_config),
+    .params = synthetic_params,
+    .n_params = sizeof(synthetic_params) / sizeof(synthetic_params[0]),
+    .open = synthetic_open,
+};
