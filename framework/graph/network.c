@@ -1,0 +1,443 @@
+/* Reading and writing `network:`. Names are collected first, then inputs are resolved, so that a
+ * cycle can be told from a typo. */
+#include "graph/network.h"
+
+#include "base/alloc.h"
+#include "config/diag.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const common_keys[] = {"name", "from", "kernels", "init", NULL};
+
+static const char *const init_words[] = {"constant", "normal", "xavier", "he"};
+#define N_INIT_WORDS (sizeof init_words / sizeof init_words[0])
+
+typedef struct reader {
+    const lamina__registry *registry;
+    lamina__network *network;
+    lamina__diags *diags;
+} reader;
+
+static char *format_place(const lamina__node *node) {
+    char text[600];
+    if (node->line > 0)
+        snprintf(text, sizeof text, "%s:%d:%d", node->origin, node->line, node->column);
+    else
+        snprintf(text, sizeof text, "%s", node->origin);
+    return lamina__strdup(text);
+}
+
+/* ---- Entries: type and parameters ---- */
+
+/* Splits an entry, `relu` or `conv: {...}`, into the node of its type and its map (may be NULL). */
+static bool split_entry(const reader *r, const lamina__node *entry, const lamina__node **type,
+                        const lamina__node **map) {
+    *map = NULL;
+    *type = NULL;
+    if (entry->kind == LAMINA__NODE_SCALAR && !lamina__node_is_null(entry)) {
+        *type = entry;
+        return true;
+    }
+    if (entry->kind == LAMINA__NODE_MAP && entry->count == 1) {
+        *type = entry->keys[0];
+        *map = entry->items[0];
+        if ((*map)->kind == LAMINA__NODE_MAP)
+            return true;
+        if (lamina__node_is_null(*map)) {
+            *map = NULL;
+            return true;
+        }
+        lamina__diag(r->diags, *map, "layer %s: parameters are written {key: value}",
+                     (*type)->text);
+        return false;
+    }
+    lamina__diag(r->diags, entry,
+                 "a layer is one entry: its type, or its type with parameters, "
+                 "as in \"- conv: {filters: 20, kernel: 5}\"");
+    return false;
+}
+
+static const lamina__type_entry *find_type(const reader *r, const lamina__node *type) {
+    const lamina__type_entry *entry = lamina__registry_find(r->registry, type->text);
+    if (entry != NULL)
+        return entry;
+    const char *near = lamina__registry_nearest(r->registry, type->text);
+    if (near != NULL)
+        lamina__diag(r->diags, type, "unknown layer type \"%s\"; did you mean \"%s\"?", type->text,
+                     near);
+    else if (strchr(type->text, '.') != NULL)
+        lamina__diag(r->diags, type,
+                     "unknown layer type \"%s\"; name its plugin under plugins:, or with --plugin",
+                     type->text);
+    else
+        lamina__diag(r->diags, type, "unknown layer type \"%s\"; `lamina layers` lists them",
+                     type->text);
+    return NULL;
+}
+
+/* The name given, or type and ordinal: conv1, conv2, ... */
+static char *layer_name(const reader *r, const lamina__node *map, const lamina_layer_type *type) {
+    const lamina__node *given = lamina__node_get(map, "name");
+    if (given != NULL) {
+        if (given->kind != LAMINA__NODE_SCALAR || given->text[0] == '\0' ||
+            strlen(given->text) > 100 || strchr(given->text, '/') != NULL)
+            lamina__diag(r->diags, given,
+                         "a layer's name is a word of at most 100 characters without \"/\"");
+        else if (strcmp(given->text, "data") == 0 || strcmp(given->text, "target") == 0)
+            lamina__diag(r->diags, given, "the name \"%s\" is taken: it means the network's input",
+                         given->text);
+        else
+            return lamina__strdup(given->text);
+    }
+    int ordinal = 1;
+    for (size_t i = 0; i < r->network->count; i++)
+        ordinal += r->network->layers[i].entry->type == type;
+    char name[160];
+    snprintf(name, sizeof name, "%s%d", type->name, ordinal);
+    return lamina__strdup(name);
+}
+
+static void check_duplicate(const reader *r, const lamina__layer_spec *spec,
+                            const lamina__node *map) {
+    for (size_t i = 0; i < r->network->count; i++) {
+        const lamina__layer_spec *other = &r->network->layers[i];
+        if (other == spec || strcmp(other->name, spec->name) != 0)
+            continue;
+        const lamina__node *name = lamina__node_get(map, "name");
+        lamina__diag(r->diags, name != NULL ? name : spec->node,
+                     "the name \"%s\" is already that of the layer at %s; give this one another",
+                     spec->name, other->place);
+        return;
+    }
+}
+
+static void read_kernels(const reader *r, lamina__layer_spec *spec, const lamina__node *node,
+                         const char *subject) {
+    if (node == NULL)
+        return;
+    if (node->kind != LAMINA__NODE_SCALAR) {
+        lamina__diag(r->diags, node, "%s: kernels is one word", subject);
+        return;
+    }
+    bool known = strcmp(node->text, "auto") == 0;
+    const lamina_kernel *const *kernels = spec->entry->type->kernels;
+    lamina__text names = {0};
+    for (int i = 0; kernels != NULL && kernels[i] != NULL; i++) {
+        known = known || strcmp(kernels[i]->name, node->text) == 0;
+        lamina__text_add(&names, ", %s", kernels[i]->name);
+    }
+    if (known)
+        spec->kernels = node->text;
+    else
+        lamina__diag(r->diags, node, "%s: has no kernel \"%s\"; it has auto%s", subject, node->text,
+                     names.data != NULL ? names.data : "");
+    lamina__text_free(&names);
+}
+
+/* ---- init: ---- */
+
+static int32_t init_kind(const lamina__node *node) {
+    for (size_t i = 0; i < N_INIT_WORDS; i++)
+        if (strcmp(node->text, init_words[i]) == 0)
+            return (int32_t)i + LAMINA_INIT_CONSTANT;
+    return 0;
+}
+
+/* `he`, or `{type: normal, value: 0.01}`. */
+static void read_init(const reader *r, lamina__layer_spec *spec, const char *weight,
+                      const lamina__node *node, const char *subject) {
+    if (spec->n_init == LAMINA__MAX_DECLARED) {
+        lamina__diag(r->diags, node, "%s: more than %d initialisers", subject,
+                     LAMINA__MAX_DECLARED);
+        return;
+    }
+    const lamina__node *type = node->kind == LAMINA__NODE_MAP ? lamina__node_get(node, "type") : node;
+    if (type == NULL || type->kind != LAMINA__NODE_SCALAR) {
+        lamina__diag(r->diags, node,
+                     "%s: an initialiser is a word, or {type: normal, value: 0.01}", subject);
+        return;
+    }
+    lamina__init_override override = {.kind = init_kind(type), .value = 0, .node = node};
+    if (override.kind == 0) {
+        const char *near = lamina__nearest(type->text, init_words, N_INIT_WORDS);
+        lamina__diag(r->diags, type,
+                     "%s: unknown initialiser \"%s\"%s%s%s; there are constant, normal, xavier, he",
+                     subject, type->text, near != NULL ? "; did you mean \"" : "",
+                     near != NULL ? near : "", near != NULL ? "\"?" : "");
+        return;
+    }
+    if (override.kind == LAMINA_INIT_NORMAL)
+        override.value = 0.01;
+    for (size_t i = 0; node->kind == LAMINA__NODE_MAP && i < node->count; i++) {
+        const char *key = node->keys[i]->text;
+        if (strcmp(key, "value") == 0 && override.kind <= LAMINA_INIT_NORMAL)
+            lamina__read_real(node->items[i], subject, &override.value, r->diags);
+        else if (strcmp(key, "type") != 0)
+            lamina__diag(r->diags, node->keys[i], "%s: the initialiser %s has no key \"%s\"",
+                         subject, type->text, key);
+    }
+    override.weight = lamina__strdup(weight);
+    if (override.weight == NULL)
+        r->diags->failed = true;
+    else
+        spec->init[spec->n_init++] = override;
+}
+
+static void read_inits(const reader *r, lamina__layer_spec *spec, const lamina__node *node,
+                       const char *subject) {
+    if (node == NULL)
+        return;
+    if (node->kind == LAMINA__NODE_SCALAR) {
+        read_init(r, spec, "weight", node, subject);
+    } else if (node->kind == LAMINA__NODE_MAP) {
+        for (size_t i = 0; i < node->count; i++)
+            read_init(r, spec, node->keys[i]->text, node->items[i], subject);
+    } else {
+        lamina__diag(r->diags, node, "%s: init is a word, or {weight: he, bias: constant}", subject);
+    }
+}
+
+/* ---- One entry ---- */
+
+static void read_entry(const reader *r, const lamina__node *item) {
+    const lamina__node *type, *map;
+    if (!split_entry(r, item, &type, &map))
+        return;
+    const lamina__type_entry *entry = find_type(r, type);
+    if (entry == NULL)
+        return;
+    void *layers = r->network->layers;
+    if (lamina__grow(&layers, &r->network->capacity, r->network->count + 1,
+                     sizeof *r->network->layers) != 0) {
+        r->diags->failed = true;
+        return;
+    }
+    r->network->layers = layers;
+    lamina__layer_spec *spec = &r->network->layers[r->network->count];
+    *spec = (lamina__layer_spec){.entry = entry, .node = type};
+    spec->name = layer_name(r, map, entry->type);
+    spec->place = format_place(type);
+    spec->config = lamina__calloc(entry->type->config_size + 1, 1);
+    r->network->count++;
+    if (spec->name == NULL || spec->place == NULL || spec->config == NULL) {
+        r->diags->failed = true;
+        return;
+    }
+    check_duplicate(r, spec, map);
+    char subject[256];
+    snprintf(subject, sizeof subject, "layer \"%s\" (%s)", spec->name, entry->type->name);
+    lamina__params_read(lamina__type_table(entry->type), map, spec->config, common_keys, subject,
+                        type, r->diags);
+    read_kernels(r, spec, lamina__node_get(map, "kernels"), subject);
+    read_inits(r, spec, lamina__node_get(map, "init"), subject);
+}
+
+/* ---- Inputs ---- */
+
+static int32_t find_layer(const lamina__network *network, const char *name) {
+    if (strcmp(name, "data") == 0)
+        return LAMINA__FROM_DATA;
+    if (strcmp(name, "target") == 0)
+        return LAMINA__FROM_TARGET;
+    for (size_t i = 0; i < network->count; i++)
+        if (strcmp(network->layers[i].name, name) == 0)
+            return (int32_t)i;
+    return (int32_t)network->count;
+}
+
+static void unknown_input(const reader *r, const lamina__layer_spec *spec,
+                          const lamina__node *name) {
+    const lamina__network *network = r->network;
+    const char *near = NULL;
+    const char **names = lamina__calloc(network->count, sizeof *names);
+    if (names != NULL) {
+        for (size_t i = 0; i < network->count; i++)
+            names[i] = network->layers[i].name;
+        near = lamina__nearest(name->text, names, network->count);
+    }
+    lamina__diag(r->diags, name, "layer \"%s\" (%s): from: there is no layer \"%s\"%s%s%s",
+                 spec->name, spec->entry->type->name, name->text,
+                 near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
+                 near != NULL ? "\"?" : "");
+    lamina__free(names);
+}
+
+static bool add_input(const reader *r, lamina__layer_spec *spec, const lamina__node *name) {
+    if (name->kind != LAMINA__NODE_SCALAR || spec->n_from == LAMINA__MAX_INPUTS) {
+        lamina__diag(r->diags, name, "layer \"%s\" (%s): from is a layer's name or a list of up to %d",
+                     spec->name, spec->entry->type->name, LAMINA__MAX_INPUTS);
+        return false;
+    }
+    const int32_t from = find_layer(r->network, name->text);
+    if (from == (int32_t)r->network->count) {
+        unknown_input(r, spec, name);
+        return false;
+    }
+    spec->from[spec->n_from++] = from;
+    return true;
+}
+
+/* The map of parameters of a layer's entry in the list. */
+static const lamina__node *map_of(const lamina__node *item) {
+    return item->kind == LAMINA__NODE_MAP && item->items[0]->kind == LAMINA__NODE_MAP
+               ? item->items[0]
+               : NULL;
+}
+
+static void read_inputs(const reader *r, lamina__layer_spec *spec, int32_t index,
+                        const lamina__node *item) {
+    const lamina_layer_type *type = spec->entry->type;
+    const lamina__node *from = lamina__node_get(map_of(item), "from");
+    bool good = true;
+    if (from == NULL)
+        spec->from[spec->n_from++] = index == 0 ? LAMINA__FROM_DATA : index - 1;
+    else if (from->kind == LAMINA__NODE_LIST)
+        for (size_t i = 0; i < from->count; i++)
+            good = add_input(r, spec, from->items[i]) && good;
+    else
+        good = add_input(r, spec, from);
+    if ((type->flags & LAMINA_IS_LOSS) != 0 && spec->n_from == type->min_in - 1)
+        spec->from[spec->n_from++] = LAMINA__FROM_TARGET;
+    if (!good)
+        return;
+    if (spec->n_from < type->min_in || spec->n_from > type->max_in) {
+        const int32_t own = (type->flags & LAMINA_IS_LOSS) != 0;
+        if (type->min_in == type->max_in)
+            lamina__diag(r->diags, from != NULL ? from : spec->node,
+                         "layer \"%s\" (%s): takes %d input%s, got %d", spec->name, type->name,
+                         (int)(type->min_in - own), type->min_in - own == 1 ? "" : "s",
+                         (int)(spec->n_from - own));
+        else
+            lamina__diag(r->diags, from != NULL ? from : spec->node,
+                         "layer \"%s\" (%s): takes %d to %d inputs, got %d; name them with from",
+                         spec->name, type->name, (int)type->min_in, (int)type->max_in,
+                         (int)spec->n_from);
+    }
+}
+
+/* Is there a path from layer `from` back to layer `goal` along inputs? The names on it go to path. */
+static bool reaches(const lamina__network *network, int32_t from, int32_t goal, char *seen,
+                    lamina__text *path) {
+    if (from < 0 || seen[from])
+        return false;
+    seen[from] = 1;
+    const lamina__layer_spec *spec = &network->layers[from];
+    bool found = from == goal;
+    for (int32_t i = 0; !found && i < spec->n_from; i++)
+        found = reaches(network, spec->from[i], goal, seen, path);
+    if (found)
+        lamina__text_add(path, "%s -> ", spec->name);
+    return found;
+}
+
+/* An input that comes later in the list: either the network has a cycle, or the order is wrong. */
+static void check_order(const reader *r, int32_t index) {
+    const lamina__network *network = r->network;
+    const lamina__layer_spec *spec = &network->layers[index];
+    for (int32_t i = 0; i < spec->n_from; i++) {
+        if (spec->from[i] < index)
+            continue;
+        lamina__text path = {0};
+        char *seen = lamina__calloc(network->count, 1);
+        const char *later = network->layers[spec->from[i]].name;
+        if (seen == NULL)
+            r->diags->failed = true;
+        else if (reaches(network, spec->from[i], index, seen, &path))
+            lamina__diag(r->diags, spec->node,
+                         "layer \"%s\" (%s): the network has a cycle: %s%s; a layer's inputs must "
+                         "not depend on it",
+                         spec->name, spec->entry->type->name,
+                         path.data != NULL ? path.data : "", spec->name);
+        else
+            lamina__diag(r->diags, spec->node,
+                         "layer \"%s\" (%s): its input \"%s\" comes later; move that above it",
+                         spec->name, spec->entry->type->name, later);
+        lamina__free(seen);
+        lamina__text_free(&path);
+        return;
+    }
+}
+
+lamina_status lamina__network_read(const lamina__node *list, const lamina__registry *registry,
+                                   lamina__network *network, lamina__diags *diags) {
+    const reader r = {registry, network, diags};
+    *network = (lamina__network){0};
+    const size_t before = diags->count;
+    if (list == NULL || list->kind != LAMINA__NODE_LIST || list->count == 0)
+        return lamina__diag(diags, list,
+                            "network is a list of layers, as in \"- conv: {filters: 20, kernel: 5}\"");
+    for (size_t i = 0; i < list->count; i++)
+        read_entry(&r, list->items[i]);
+    /* With an entry missing, who comes before whom is not known: report what there is so far. */
+    if (network->count == list->count && !diags->failed) {
+        for (size_t i = 0; i < list->count; i++)
+            read_inputs(&r, &network->layers[i], (int32_t)i, list->items[i]);
+        for (size_t i = 0; i < list->count; i++)
+            check_order(&r, (int32_t)i);
+    }
+    return diags->count > before || diags->failed ? LAMINA_ERROR_CONFIG : LAMINA_OK;
+}
+
+void lamina__network_free(lamina__network *network) {
+    for (size_t i = 0; i < network->count; i++) {
+        lamina__layer_spec *spec = &network->layers[i];
+        for (int32_t k = 0; k < spec->n_init; k++)
+            lamina__free(spec->init[k].weight);
+        lamina__free(spec->name);
+        lamina__free(spec->place);
+        lamina__free(spec->config);
+    }
+    lamina__free(network->layers);
+    *network = (lamina__network){0};
+}
+
+/* ---- Writing ---- */
+
+static void write_from(const lamina__network *network, const lamina__layer_spec *spec,
+                       lamina__text *text) {
+    lamina__text_add(text, ", from: [");
+    for (int32_t i = 0; i < spec->n_from; i++) {
+        const int32_t from = spec->from[i];
+        lamina__text_add(text, i > 0 ? ", " : "");
+        lamina__yaml_add_scalar(text, from == LAMINA__FROM_DATA     ? "data"
+                                      : from == LAMINA__FROM_TARGET ? "target"
+                                                                    : network->layers[from].name);
+    }
+    lamina__text_add(text, "]");
+}
+
+static void write_inits(const lamina__layer_spec *spec, lamina__text *text) {
+    lamina__text_add(text, ", init: {");
+    for (int32_t i = 0; i < spec->n_init; i++) {
+        const lamina__init_override *init = &spec->init[i];
+        lamina__text_add(text, i > 0 ? ", " : "");
+        lamina__yaml_add_scalar(text, init->weight);
+        lamina__text_add(text, ": {type: %s", init_words[init->kind - LAMINA_INIT_CONSTANT]);
+        if (init->kind <= LAMINA_INIT_NORMAL) {
+            lamina__text_add(text, ", value: ");
+            lamina__text_add_double(text, init->value, false);
+        }
+        lamina__text_add(text, "}");
+    }
+    lamina__text_add(text, "}");
+}
+
+void lamina__network_write(const lamina__network *network, lamina__text *text) {
+    for (size_t i = 0; i < network->count; i++) {
+        const lamina__layer_spec *spec = &network->layers[i];
+        lamina__text_add(text, "  - %s: {name: ", spec->entry->type->name);
+        lamina__yaml_add_scalar(text, spec->name);
+        write_from(network, spec, text);
+        if (spec->kernels != NULL)
+            lamina__text_add(text, ", kernels: %s", spec->kernels);
+        if (spec->n_init > 0)
+            write_inits(spec, text);
+        const lamina__table table = lamina__type_table(spec->entry->type);
+        if (table.count > 0) {
+            lamina__text_add(text, ", ");
+            lamina__params_write(table, spec->config, text);
+        }
+        lamina__text_add(text, "}\n");
+    }
+}
