@@ -180,6 +180,10 @@ const char *lamina__file_path(const lamina__file *file) {
     return file->path;
 }
 
+uint64_t lamina__file_bytes(const lamina__file *file) {
+    return file->bytes;
+}
+
 int lamina__file_can_hold(const lamina__file *file, uint64_t bytes) {
     return file->gzip ? bytes / DEFLATE_LIMIT <= file->bytes : bytes <= file->bytes;
 }

@@ -18,6 +18,7 @@ void lamina__file_close(lamina__file *); /* NULL is fine */
 
 /* The path that was opened, valid until close. */
 const char *lamina__file_path(const lamina__file *);
+uint64_t lamina__file_bytes(const lamina__file *); /* on disk */
 
 /* Reads the next n bytes; *got < n only at the end of the file. A stream that is damaged, cut
  * short or followed by something else than gzip is LAMINA_ERROR_DATA. */

@@ -165,10 +165,13 @@ static lamina_status read_elements(lamina__file *file, idx_array *array, lamina_
     lamina_status status;
 
     dims_text(array, dims, sizeof(dims));
-    if (!lamina__file_can_hold(file, array->elements)) {
+    uint64_t header = 4 + 4 * (uint64_t)array->ndim, total;
+    if (__builtin_add_overflow(header, array->elements, &total) ||
+        !lamina__file_can_hold(file, total)) {
         return lamina__fail(error, LAMINA_ERROR_DATA,
-                            "%s: its header says %s bytes, more than the file holds; %s", path,
-                            dims, lamina__file_advice(path));
+                            "%s: is cut short: its header says %s bytes, more than the whole file "
+                            "(%" PRIu64 " bytes) can hold; %s",
+                            path, dims, lamina__file_bytes(file), lamina__file_advice(path));
     }
     if (array->elements > machine_memory()) {
         return lamina__fail(error, LAMINA_ERROR_MEMORY,
