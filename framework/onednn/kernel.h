@@ -1,0 +1,84 @@
+/* What a kernel of oneDNN primitives is made of; inside this folder only.
+ *
+ * A kernel has an op for each of its passes; an op has a variant for each number of samples; a
+ * variant is one to three steps: the primitive, and for filter gradients, which oneDNN overwrites
+ * and Lamina adds up, one reorder per gradient that adds it to where it belongs. A step is a
+ * primitive and a table that says which tensor of lamina_io each of its arguments is, so running
+ * one is the same for all. */
+#ifndef LAMINA_ONEDNN_KERNEL_H
+#define LAMINA_ONEDNN_KERNEL_H
+
+#include "onednn/api.h"
+#include "onednn/onednn.h"
+
+enum { N_OPS = 3, MAX_STEPS = 3, MAX_ARGS = 5 };
+
+/* Which tensor of lamina_io an argument is. */
+typedef enum place {
+    PLACE_IN,
+    PLACE_OUT,
+    PLACE_WEIGHT,
+    PLACE_SAVED,
+    PLACE_D_OUT,
+    PLACE_D_IN,
+    PLACE_D_WEIGHT,
+    PLACE_PACKED, /* offset bytes into io->packed[index] */
+    PLACE_SCRATCH /* offset bytes into io->scratch */
+} place;
+
+typedef struct argument {
+    int32_t arg; /* DNNL_ARG_... */
+    place place;
+    int32_t index;
+    size_t offset;
+    dnnl_memory_t *memory; /* one for each shard */
+} argument;
+
+typedef struct step {
+    dnnl_primitive_t primitive;
+    int32_t n_args;
+    argument args[MAX_ARGS];
+} step;
+
+typedef struct variant {
+    int64_t samples;
+    int32_t n_steps;
+    step steps[MAX_STEPS];
+    size_t scratch_bytes;
+} variant;
+
+typedef struct op {
+    int32_t n_variants;
+    variant *variants;
+    int32_t n_packs; /* reorders of filters for prepare(); variants that agree share one */
+    step *packs;     /* at most one for each variant */
+    int32_t packed;  /* index into io->packed */
+    size_t packed_bytes;
+} op;
+
+struct lamina__onednn {
+    lamina__onednn_spec spec;
+    lamina__dnnl dnnl;
+    int32_t shards, threads;
+    dnnl_stream_t *streams; /* one for each shard */
+    int32_t saved;          /* index into io->saved: max pooling's workspace */
+    size_t saved_bytes;     /* of it, per sample */
+    op ops[N_OPS];
+};
+
+/* The op of a pass. */
+int lamina__onednn_op(uint32_t pass);
+
+/* Fails with "oneDNN 2.6.3: cannot make convolution backward_data: unimplemented". */
+int32_t lamina__onednn_fail(lamina_call *, const lamina__onednn *, uint32_t pass, dnnl_status_t,
+                            const char *what);
+
+/* oneDNN splits work over as many threads as OpenMP would use at the moment, when a primitive is
+ * made and when it runs; the two must agree. Returns the number before. */
+int lamina__onednn_set_threads(int threads);
+
+/* "convolution", and "backward_data". */
+const char *lamina__onednn_operation_name(lamina__onednn_operation);
+const char *lamina__onednn_pass_name(uint32_t pass);
+
+#endif
