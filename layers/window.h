@@ -25,7 +25,7 @@ typedef struct lamina__window {
 /* The config values a window is made from. */
 typedef struct lamina__window_config {
     const lamina_int_list *kernel; /* k or [height, width] */
-    const lamina_int_list *stride; /* s or [height, width]; 0: the kernel's */
+    const lamina_int_list *stride; /* s or [height, width], or word 0: the kernel's */
     const lamina_int_list
         *padding; /* p, [height, width], [top, left, bottom, right], or word 0: same */
     const lamina_int_list *dilation; /* d or [height, width] */
@@ -36,6 +36,8 @@ typedef struct lamina__window_config {
 /* The words that `padding` accepts: {"same", NULL}. `same`: out = ceil(in / stride), with the odd
  * pixel of padding at the bottom and right. */
 extern const char *const LAMINA__REAL_NAME(padding_words)[];
+/* The words that pooling's `stride` accepts: {"kernel", NULL}. */
+extern const char *const LAMINA__REAL_NAME(stride_words)[];
 
 /* Fills *window for an image input (N, C, H, W); fails with a message that says what does not fit.
  */
