@@ -63,9 +63,10 @@ void lamina__text_free(lamina__text *text) {
 
 /* ---- JSON and numbers ---------------------------------------------------------------------- */
 
-/* Bytes of the well-formed UTF-8 character at s (RFC 3629: no overlong forms, no surrogates, up to
- * U+10FFFF), or 0. */
-static size_t utf8_length(const unsigned char *s) {
+/* No overlong forms, no surrogates, up to U+10FFFF: the second byte's range depends on the first.
+ */
+size_t lamina__utf8_length(const char *text) {
+    const unsigned char *s = (const unsigned char *)text;
     unsigned low = 0x80, high = 0xbf; /* of the second byte */
     size_t length;
     if (s[0] < 0x80) {
@@ -98,7 +99,7 @@ static size_t utf8_length(const unsigned char *s) {
 void lamina__text_add_json(lamina__text *text, const char *value) {
     lamina__text_add_bytes(text, "\"", 1);
     for (const char *s = value; *s != '\0';) {
-        size_t length = utf8_length((const unsigned char *)s);
+        size_t length = lamina__utf8_length(s);
         if (length == 0) {
             lamina__text_add_bytes(text, "\xef\xbf\xbd", 3);
             length = 1;

@@ -36,7 +36,9 @@ typedef struct lamina__doc {
 } lamina__doc;
 
 /* Errors go to diags and the result is LAMINA_ERROR_CONFIG; a file that cannot be read is
- * LAMINA_ERROR_CONFIG too (a config that is not there is a usage error), also told through diags. */
+ * LAMINA_ERROR_CONFIG too (a config that is not there is a usage error), also told through diags.
+ * *doc is set, too, when there were errors that the rest can be read in spite of (a duplicate key):
+ * a caller may go on and find more. Free it either way; it is NULL when nothing can be read. */
 lamina_status lamina__doc_load(const char *path, lamina__diags *, lamina__doc **doc);
 lamina_status lamina__doc_parse(const char *text, size_t length, const char *origin,
                                 lamina__diags *, lamina__doc **doc);
