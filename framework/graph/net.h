@@ -3,9 +3,9 @@
  *
  * The plan. The batch is cut into shards; a worker thread takes one shard through all layers that
  * are called by shard, forward and then backward. A layer that couples the batch (and every layer,
- * when there is one shard and several threads) is called once on the whole batch. Tensors live in an
- * arena: each shard has a part of its own where tensors share memory when they are never alive at
- * the same time, and tensors that whole-batch layers touch lie in a common part.
+ * when there is one shard and several threads) is called once on the whole batch. Tensors live in
+ * an arena: each shard has a part of its own where tensors share memory when they are never alive
+ * at the same time, and tensors that whole-batch layers touch lie in a common part.
  *
  * After lamina__net_build a step allocates nothing. One thread uses a net at a time. */
 #ifndef LAMINA_GRAPH_NET_H
@@ -33,14 +33,14 @@ void lamina__plan_record_free(lamina__plan_record *); /* its contents */
 typedef struct lamina__net_options {
     int64_t channels, height, width; /* of the input images */
     int64_t batch;                   /* the largest batch */
-    int64_t partial[2];              /* other batch sizes that will come (last of an epoch); 0: none */
-    int64_t classes;                 /* labels are below this; a loss needs as many outputs; 0: unchecked */
-    int threads;                     /* 0: lamina__default_threads() */
-    int shards;                      /* 0: decided here */
-    bool training;                   /* false: forward only */
-    bool keep_all;                   /* every tensor keeps its memory to the end of the step (dump) */
-    bool shapes_only;                /* no memory, no kernels: for `summary` */
-    const char *kernels;             /* "auto" or NULL, "reference", "onednn" */
+    int64_t partial[2];  /* other batch sizes that will come (last of an epoch); 0: none */
+    int64_t classes;     /* labels are below this; a loss needs as many outputs; 0: unchecked */
+    int threads;         /* 0: lamina__default_threads() */
+    int shards;          /* 0: decided here */
+    bool training;       /* false: forward only */
+    bool keep_all;       /* every tensor keeps its memory to the end of the step (dump) */
+    bool shapes_only;    /* shapes, kernels and plan, but no memory: for `summary` */
+    const char *kernels; /* "auto" or NULL, "reference", "onednn" */
     const lamina__plan_record *recorded; /* NULL: none */
     uint64_t seed;
 } lamina__net_options;
@@ -49,8 +49,8 @@ typedef struct lamina__net lamina__net;
 
 /* Shape errors go to diags with the layer's place; other errors too (code says which). The network
  * must outlive the net. Weights are initialised. */
-lamina_status lamina__net_build(const lamina__network *, const lamina__net_options *, lamina__net **,
-                                lamina__diags *);
+lamina_status lamina__net_build(const lamina__network *, const lamina__net_options *,
+                                lamina__net **, lamina__diags *);
 void lamina__net_free(lamina__net *);
 
 /* ---- Looking ---- */
@@ -60,7 +60,7 @@ const lamina__instance *lamina__net_layer(const lamina__net *, int32_t layer);
 const lamina__layer_spec *lamina__net_layer_spec(const lamina__net *, int32_t layer);
 int32_t lamina__net_shards(const lamina__net *);
 int32_t lamina__net_threads(const lamina__net *);
-int64_t lamina__net_classes(const lamina__net *); /* outputs of what the loss is given */
+int64_t lamina__net_classes(const lamina__net *);    /* outputs of what the loss is given */
 int32_t lamina__net_loss_layer(const lamina__net *); /* -1: none */
 
 typedef struct lamina__memory {
@@ -105,21 +105,21 @@ typedef struct lamina__result {
     int64_t samples;
 } lamina__result;
 
-/* Floats begin..end-1 of the block, all of weight number `weight`; gradient[0] belongs to begin: the
- * mean over the batch. Called on several threads at once with other ranges. */
+/* Floats begin..end-1 of the block, all of weight number `weight`; gradient[0] belongs to begin:
+ * the mean over the batch. Called on several threads at once with other ranges. */
 typedef void lamina__update_fn(void *arg, int32_t weight, int64_t begin, int64_t end,
                                const float *gradient);
 
 /* Forward, backward, the sum of the shards' gradients in a fixed order, update. `step`: steps done
- * before. LAMINA_ERROR_NUMERIC when a loss or gradient is not finite, naming layer and tensor; a loss
- * that is not finite leaves the weights as they were. */
+ * before. LAMINA_ERROR_NUMERIC when a loss or gradient is not finite, naming layer and tensor; a
+ * loss that is not finite leaves the weights as they were. */
 lamina_status lamina__net_train_step(lamina__net *, const lamina__batch *, int64_t step,
                                      lamina__update_fn *, void *arg, lamina__result *,
                                      lamina_error *);
 lamina_status lamina__net_evaluate(lamina__net *, const lamina__batch *, lamina__result *,
                                    lamina_error *);
-/* After net_evaluate: class scores of the batch's samples go where they are asked for: called
- * for predictions[i] = largest output of sample i. */
+/* After a step or net_evaluate, for each sample of the batch: the index of its largest output, -1
+ * when one is not a number. */
 const int32_t *lamina__net_predictions(const lamina__net *);
 
 /* Repacks weights for the kernels; needed after somebody wrote to the weights (loading). */

@@ -152,10 +152,11 @@ static void read_init(const reader *r, lamina__layer_spec *spec, const char *wei
                      LAMINA__MAX_DECLARED);
         return;
     }
-    const lamina__node *type = node->kind == LAMINA__NODE_MAP ? lamina__node_get(node, "type") : node;
+    const lamina__node *type =
+        node->kind == LAMINA__NODE_MAP ? lamina__node_get(node, "type") : node;
     if (type == NULL || type->kind != LAMINA__NODE_SCALAR) {
-        lamina__diag(r->diags, node,
-                     "%s: an initialiser is a word, or {type: normal, value: 0.01}", subject);
+        lamina__diag(r->diags, node, "%s: an initialiser is a word, or {type: normal, value: 0.01}",
+                     subject);
         return;
     }
     lamina__init_override override = {.kind = init_kind(type), .value = 0, .node = node};
@@ -194,7 +195,8 @@ static void read_inits(const reader *r, lamina__layer_spec *spec, const lamina__
         for (size_t i = 0; i < node->count; i++)
             read_init(r, spec, node->keys[i]->text, node->items[i], subject);
     } else {
-        lamina__diag(r->diags, node, "%s: init is a word, or {weight: he, bias: constant}", subject);
+        lamina__diag(r->diags, node, "%s: init is a word, or {weight: he, bias: constant}",
+                     subject);
     }
 }
 
@@ -265,8 +267,9 @@ static void unknown_input(const reader *r, const lamina__layer_spec *spec,
 
 static bool add_input(const reader *r, lamina__layer_spec *spec, const lamina__node *name) {
     if (name->kind != LAMINA__NODE_SCALAR || spec->n_from == LAMINA__MAX_INPUTS) {
-        lamina__diag(r->diags, name, "layer \"%s\" (%s): from is a layer's name or a list of up to %d",
-                     spec->name, spec->entry->type->name, LAMINA__MAX_INPUTS);
+        lamina__diag(r->diags, name,
+                     "layer \"%s\" (%s): from is a layer's name or a list of up to %d", spec->name,
+                     spec->entry->type->name, LAMINA__MAX_INPUTS);
         return false;
     }
     const int32_t from = find_layer(r->network, name->text);
@@ -316,7 +319,8 @@ static void read_inputs(const reader *r, lamina__layer_spec *spec, int32_t index
     }
 }
 
-/* Is there a path from layer `from` back to layer `goal` along inputs? The names on it go to path. */
+/* Is there a path from layer `from` back to layer `goal` along inputs? The names on it go to path.
+ */
 static bool reaches(const lamina__network *network, int32_t from, int32_t goal, char *seen,
                     lamina__text *path) {
     if (from < 0 || seen[from])
@@ -347,8 +351,8 @@ static void check_order(const reader *r, int32_t index) {
             lamina__diag(r->diags, spec->node,
                          "layer \"%s\" (%s): the network has a cycle: %s%s; a layer's inputs must "
                          "not depend on it",
-                         spec->name, spec->entry->type->name,
-                         path.data != NULL ? path.data : "", spec->name);
+                         spec->name, spec->entry->type->name, path.data != NULL ? path.data : "",
+                         spec->name);
         else
             lamina__diag(r->diags, spec->node,
                          "layer \"%s\" (%s): its input \"%s\" comes later; move that above it",
@@ -365,8 +369,8 @@ lamina_status lamina__network_read(const lamina__node *list, const lamina__regis
     *network = (lamina__network){0};
     const size_t before = diags->count;
     if (list == NULL || list->kind != LAMINA__NODE_LIST || list->count == 0)
-        return lamina__diag(diags, list,
-                            "network is a list of layers, as in \"- conv: {filters: 20, kernel: 5}\"");
+        return lamina__diag(
+            diags, list, "network is a list of layers, as in \"- conv: {filters: 20, kernel: 5}\"");
     for (size_t i = 0; i < list->count; i++)
         read_entry(&r, list->items[i]);
     /* With an entry missing, who comes before whom is not known: report what there is so far. */

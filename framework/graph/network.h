@@ -33,8 +33,9 @@ typedef struct lamina__network {
     size_t count, capacity;
 } lamina__network;
 
-/* Reads `network:`. Keys that every layer has, beside its own parameters: name, from, kernels, init.
- * A loss gets the labels as its last input unless `from` names one more. All errors are reported. */
+/* Reads `network:`. Keys that every layer has, beside its own parameters: name, from, kernels,
+ * init. A loss gets the labels as its last input unless `from` names one more. All errors are
+ * reported. */
 lamina_status lamina__network_read(const lamina__node *list, const lamina__registry *,
                                    lamina__network *, lamina__diags *);
 void lamina__network_free(lamina__network *);

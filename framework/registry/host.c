@@ -1,5 +1,5 @@
-/* The host side of lamina/layer.h: the functions a layer may call. Declarations are collected in the
- * instance; a declaration outside setup() or a kernel's create() is an error of the layer. */
+/* The host side of lamina/layer.h: the functions a layer may call. Declarations are collected in
+ * the instance; a declaration outside setup() or a kernel's create() is an error of the layer. */
 #include "registry/host.h"
 
 #include "base/alloc.h"
@@ -133,12 +133,14 @@ static int32_t host_set_output(lamina_call *call, int32_t index, const lamina_sh
     return status;
 }
 
-/* Where the last element in a stored order lies; -1 for strides or dimensions that make no sense. */
+/* Where the last element in a stored order lies; -1 for strides or dimensions that make no sense.
+ */
 static int64_t order_extent(const lamina_weight *weight) {
     int64_t count = 1, last = 0;
     for (int32_t i = 0; i < weight->order_ndim; i++) {
         const int64_t dim = weight->order_dim[i], stride = weight->order_stride[i];
-        if (dim < 1 || stride < 1 || stride > ((int64_t)1 << 40) || dim > ((int64_t)1 << 40) / count)
+        if (dim < 1 || stride < 1 || stride > ((int64_t)1 << 40) ||
+            dim > ((int64_t)1 << 40) / count)
             return -1;
         count *= dim;
         last += (dim - 1) * stride;
@@ -299,9 +301,8 @@ static int32_t host_parallel_for(lamina_call *call, int64_t n, int64_t grain, la
 
 static void host_uniform(lamina_call *call, uint64_t first, float *dst, size_t n) {
     const lamina__call *c = call_of(call);
-    const lamina__stream stream =
-        lamina__stream_make(c->instance->seed, LAMINA__RANDOM_LAYER, (uint64_t)c->instance->index,
-                            (uint64_t)c->step);
+    const lamina__stream stream = lamina__stream_make(
+        c->instance->seed, LAMINA__RANDOM_LAYER, (uint64_t)c->instance->index, (uint64_t)c->step);
     lamina__stream_uniform(stream, first, dst, n);
 }
 

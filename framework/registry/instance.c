@@ -158,8 +158,8 @@ lamina_status lamina__instance_setup(lamina__instance *instance, int32_t n_in,
     lamina__call call;
     lamina__call_init(&call, instance, error);
     call.declaring = 1;
-    const lamina_status status = outcome(
-        &call, instance->type->setup(instance->self, &call.base, &setup), "setup()");
+    const lamina_status status =
+        outcome(&call, instance->type->setup(instance->self, &call.base, &setup), "setup()");
     if (status != LAMINA_OK)
         return status;
     for (int32_t i = 0; i < instance->n_out; i++)
@@ -169,7 +169,8 @@ lamina_status lamina__instance_setup(lamina__instance *instance, int32_t n_in,
     if ((instance->type->flags & LAMINA_IS_LOSS) != 0 &&
         (instance->out[0].ndim != 1 || instance->out[0].dtype == LAMINA_I32))
         return (lamina_status)lamina__host.fail(
-            &call.base, LAMINA_ERROR_INTERNAL, "a loss's output has the shape (N): a loss a sample");
+            &call.base, LAMINA_ERROR_INTERNAL,
+            "a loss's output has the shape (N): a loss a sample");
     return LAMINA_OK;
 }
 
@@ -202,8 +203,8 @@ static bool fits(const lamina__instance *instance, const lamina_kernel *kernel,
     return true;
 }
 
-/* The kernel for a pass. A TOGETHER kernel chosen for the forward pass takes all others; one that is
- * not chosen there takes none. */
+/* The kernel for a pass. A TOGETHER kernel chosen for the forward pass takes all others; one that
+ * is not chosen there takes none. */
 static const lamina_kernel *choose(const lamina__instance *instance, const lamina_setup *setup,
                                    int pass, uint32_t passes, const char *name,
                                    const lamina_kernel *forward) {
@@ -266,8 +267,8 @@ lamina_status lamina__instance_bind(lamina__instance *instance,
         lamina__bound_kernel *bound = &instance->bound[k];
         if (bound->kernel->create == NULL)
             continue;
-        const int32_t made = bound->kernel->create(instance->self, &call.base, &setup,
-                                                   bound->passes, &bound->state);
+        const int32_t made =
+            bound->kernel->create(instance->self, &call.base, &setup, bound->passes, &bound->state);
         const lamina_status status = outcome(&call, made, "a kernel's create()");
         if (status != LAMINA_OK)
             return status;
@@ -295,9 +296,9 @@ lamina_status lamina__instance_prepare(lamina__instance *instance, lamina__call 
         const lamina__bound_kernel *bound = &instance->bound[k];
         if (bound->kernel->prepare == NULL)
             continue;
-        const lamina_status status = outcome(
-            call, bound->kernel->prepare(instance->self, bound->state, &call->base, io),
-            "prepare()");
+        const lamina_status status =
+            outcome(call, bound->kernel->prepare(instance->self, bound->state, &call->base, io),
+                    "prepare()");
         if (status != LAMINA_OK)
             return status;
     }

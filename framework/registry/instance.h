@@ -8,10 +8,10 @@
 #include "base/philox.h"
 #include "registry/registry.h"
 
-#define LAMINA__MAX_INPUTS  16
-#define LAMINA__MAX_OUTPUTS 8
+#define LAMINA__MAX_INPUTS   16
+#define LAMINA__MAX_OUTPUTS  8
 #define LAMINA__MAX_DECLARED 16 /* weights, states, saved, packed: of each at most so many */
-#define LAMINA__N_PASSES 3
+#define LAMINA__N_PASSES     3
 
 extern const char *const lamina__pass_names[LAMINA__N_PASSES]; /* "forward", "backward_data", ... */
 
@@ -91,7 +91,8 @@ typedef struct lamina__cut {
     const int64_t *samples; /* largest first */
 } lamina__cut;
 
-/* config: values of the type's parameter table; copied (strings in it must outlive the instance). */
+/* config: values of the type's parameter table; copied (strings in it must outlive the instance).
+ */
 lamina_status lamina__instance_create(const lamina__type_entry *, const char *name,
                                       const char *place, int32_t index, uint64_t seed,
                                       const void *config, lamina__instance **, lamina_error *);
@@ -119,7 +120,8 @@ lamina_status lamina__instance_prepare(lamina__instance *, lamina__call *, const
 int lamina__instance_has_prepare(const lamina__instance *);
 lamina_status lamina__instance_forward(const lamina__instance *, lamina__call *, const lamina_io *);
 /* Backward-weights first, then backward-data (d_in may be d_out's memory). */
-lamina_status lamina__instance_backward(const lamina__instance *, lamina__call *, const lamina_io *);
+lamina_status lamina__instance_backward(const lamina__instance *, lamina__call *,
+                                        const lamina_io *);
 
 /* ---- Tensors: views and orders ---- */
 

@@ -21,7 +21,8 @@ typedef struct lamina_error {
     char layer[128];    /* the layer's name, or "" */
 } lamina_error;
 
-/* "LAMINA_ERROR_SHAPE" and "shapes do not fit"; for a number that is no status, "unknown status". */
+/* "LAMINA_ERROR_SHAPE" and "shapes do not fit"; for a number that is no status, "unknown status".
+ */
 LAMINA_EXPORT const char *lamina_status_name(int32_t code);
 LAMINA_EXPORT const char *lamina_status_meaning(int32_t code);
 

@@ -78,7 +78,7 @@ typedef struct lamina_tensor {
     size_t struct_size;
     lamina_shape shape;
     int64_t stride[LAMINA_MAX_DIMS]; /* in elements, in the order of shape.dim */
-    void *data;                      /* whole tensors are 64-byte aligned, a shard's part of one may not be */
+    void *data; /* whole tensors are 64-byte aligned, a shard's part of one may not be */
 } lamina_tensor;
 
 /* ---- Parameters: the config keys of a layer ----------------------------------------------- */
@@ -117,9 +117,10 @@ typedef struct lamina_param {
     int32_t type;     /* LAMINA_INT ... */
     int32_t required; /* 1: no default */
     size_t offset;    /* of the field in the config struct */
-    double min, max;  /* inclusive range of numbers (each element of a list); min == max == 0: no range */
-    const char *def;  /* default, written as in a config: "1", "same", "[2, 2]"; NULL when required.
-                         A STRING's NULL default gives a NULL field. */
+    double min,
+        max; /* inclusive range of numbers (each element of a list); min == max == 0: no range */
+    const char *def; /* default, written as in a config: "1", "same", "[2, 2]"; NULL when required.
+                        A STRING's NULL default gives a NULL field. */
     const char *const *choices; /* NULL-terminated words of an ENUM, or words a list also accepts */
     int32_t max_count;          /* lists: the most values accepted, 1..LAMINA_MAX_LIST */
     int32_t reserved;           /* 0 */
@@ -130,8 +131,8 @@ typedef struct lamina_param {
 enum {
     LAMINA_INIT_CONSTANT = 1, /* value */
     LAMINA_INIT_NORMAL = 2,   /* mean 0, standard deviation value */
-    LAMINA_INIT_XAVIER = 3,   /* uniform in +-sqrt(6 / (fan_in + fan_out)); Glorot and Bengio 2010 */
-    LAMINA_INIT_HE = 4        /* normal, standard deviation sqrt(2 / fan_in); He et al. 2015 */
+    LAMINA_INIT_XAVIER = 3, /* uniform in +-sqrt(6 / (fan_in + fan_out)); Glorot and Bengio 2010 */
+    LAMINA_INIT_HE = 4      /* normal, standard deviation sqrt(2 / fan_in); He et al. 2015 */
 };
 
 typedef struct lamina_init {
@@ -167,8 +168,8 @@ typedef struct lamina_setup {
     int32_t n_in;
     int32_t training;              /* 0: backward will never be called */
     const lamina_shape *const *in; /* dim[0] is the whole batch */
-    int32_t shards;                /* how many calls can run at once (lamina_io.shard counts them) */
-    int32_t threads;               /* threads that one call may use through parallel_for */
+    int32_t shards;  /* how many calls can run at once (lamina_io.shard counts them) */
+    int32_t threads; /* threads that one call may use through parallel_for */
     int32_t n_samples, reserved;
     const int64_t *samples; /* every number of samples a call can have, largest first */
 } lamina_setup;
@@ -208,12 +209,14 @@ struct lamina_host {
     void (*free)(lamina_call *, void *);
 
     /* setup(): declare. The functions that return an index return it (>= 0, counted from 0 in the
-     * order of the calls) or a negative status. dim[0] of outputs and saved tensors is the batch. */
+     * order of the calls) or a negative status. dim[0] of outputs and saved tensors is the batch.
+     */
     int32_t (*set_output)(lamina_call *, int32_t index, const lamina_shape *);
     int32_t (*add_weight)(lamina_call *, const lamina_weight *);
     /* Running statistics: float32, kept in checkpoints, filled with `fill` at the start. */
     int32_t (*add_state)(lamina_call *, const char *name, const lamina_shape *, double fill);
-    /* Multiply-adds of one forward pass over one sample, for summaries and GFLOP/s; 0 if not said. */
+    /* Multiply-adds of one forward pass over one sample, for summaries and GFLOP/s; 0 if not said.
+     */
     int32_t (*set_multiply_adds)(lamina_call *, double per_sample);
 
     /* setup() and a kernel's create(). */
@@ -319,14 +322,15 @@ typedef struct lamina_layer_type {
     int32_t min_in, max_in; /* number of inputs; a loss counts its target */
     int32_t n_out;
     int32_t reserved;
-    size_t config_size; /* of the struct the params fill */
+    size_t config_size;            /* of the struct the params fill */
     size_t n_params, param_stride; /* param_stride: sizeof(lamina_param) */
     const lamina_param *params;
 
     /* Optional: check the config as a whole, make *self. When NULL, self is the config itself. The
      * config struct stays valid as long as self. */
     int32_t (*create)(lamina_call *, const void *config, void **self);
-    /* Check the inputs' shapes, declare everything. Called once for each network; it may write to self. */
+    /* Check the inputs' shapes, declare everything. Called once for each network; it may write to
+     * self. */
     int32_t (*setup)(void *self, lamina_call *, const lamina_setup *);
 
     /* Either forward and backward ... */
@@ -337,8 +341,7 @@ typedef struct lamina_layer_type {
 
     void (*destroy)(void *self); /* optional; memory from host->alloc is freed by the host */
     /* Optional: state in a checkpoint has an older state_version; may change io->state in place. */
-    int32_t (*migrate)(const void *self, lamina_call *, const lamina_io *,
-                       uint32_t from_version);
+    int32_t (*migrate)(const void *self, lamina_call *, const lamina_io *, uint32_t from_version);
     /* NULL-terminated inputs for `lamina plugin check`, one YAML mapping each:
      * "{input: [2, 3, 5, 4], params: {beta: 1.5}}"; several inputs: "input: [[2, 3], [2, 3]]". */
     const char *const *cases;
@@ -348,8 +351,9 @@ typedef struct lamina_layer_type {
 
 typedef struct lamina_plugin {
     size_t struct_size;
-    uint32_t abi_major, abi_minor; /* LAMINA_ABI_MAJOR, LAMINA_ABI_MINOR of the header it was built with */
-    const char *name, *version;    /* of the plugin */
+    uint32_t abi_major,
+        abi_minor; /* LAMINA_ABI_MAJOR, LAMINA_ABI_MINOR of the header it was built with */
+    const char *name, *version;            /* of the plugin */
     const lamina_layer_type *const *types; /* NULL-terminated */
 } lamina_plugin;
 

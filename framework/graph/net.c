@@ -1,0 +1,80 @@
+/* Looking into a net. */
+#include "base/error.h"
+#include "graph/net_impl.h"
+
+int32_t lamina__net_n_layers(const lamina__net *net) {
+    return net->n_layers;
+}
+
+const lamina__instance *lamina__net_layer(const lamina__net *net, int32_t layer) {
+    return net->layers[layer].instance;
+}
+
+const lamina__layer_spec *lamina__net_layer_spec(const lamina__net *net, int32_t layer) {
+    return net->layers[layer].spec;
+}
+
+int32_t lamina__net_shards(const lamina__net *net) {
+    return net->shards;
+}
+
+int32_t lamina__net_threads(const lamina__net *net) {
+    return net->threads;
+}
+
+int32_t lamina__net_loss_layer(const lamina__net *net) {
+    return net->loss;
+}
+
+lamina__memory lamina__net_memory(const lamina__net *net) {
+    const size_t shards = (size_t)net->shards;
+    const size_t weights = (size_t)net->weight_floats * sizeof(float);
+    return (lamina__memory){
+        .weights = weights + (size_t)net->state_floats * sizeof(float),
+        .gradients = net->options.training ? shards * weights : 0,
+        .activations = net->common_bytes + net->common_scratch +
+                       shards * (net->shard_bytes + net->shard_scratch),
+        .packed = net->packed_bytes,
+    };
+}
+
+int32_t lamina__net_n_weights(const lamina__net *net) {
+    return net->n_weights;
+}
+
+lamina__net_weight lamina__net_weight_at(const lamina__net *net, int32_t i) {
+    return net->weights[i];
+}
+
+int64_t lamina__net_weight_floats(const lamina__net *net) {
+    return net->weight_floats;
+}
+
+float *lamina__net_weight_block(const lamina__net *net) {
+    return net->weight_block;
+}
+
+int32_t lamina__net_n_states(const lamina__net *net) {
+    return net->n_states;
+}
+
+lamina__net_state lamina__net_state_at(const lamina__net *net, int32_t i) {
+    return net->states[i];
+}
+
+lamina_status lamina__net_output(const lamina__net *net, int32_t layer, int32_t output,
+                                 lamina_tensor *out, lamina_tensor *d_out) {
+    if (!net->options.keep_all)
+        return LAMINA_ERROR_USAGE;
+    const lamina__value *value = &net->values[net->layers[layer].value_out[output]];
+    *out = value->data.view[net->shards];
+    if (value->gradient.view != NULL)
+        *d_out = value->gradient.view[net->shards];
+    else
+        *d_out = (lamina_tensor){0};
+    return LAMINA_OK;
+}
+
+const int32_t *lamina__net_predictions(const lamina__net *net) {
+    return net->predictions;
+}

@@ -1,0 +1,137 @@
+/* Inside a net: what build.c makes, plan.c places in memory and executor.c runs.
+ *
+ * Values are the activations: the images, the labels, and every layer's outputs. A value lives in a
+ * store, a piece of the arena; values that are computed in place share one. Each value has a view
+ * for each shard and one of the whole batch. A lane is what one call into a layer needs: one for
+ * each shard, or a single one for a layer that is called on the whole batch. */
+#ifndef LAMINA_GRAPH_NET_IMPL_H
+#define LAMINA_GRAPH_NET_IMPL_H
+
+#include "graph/net.h"
+
+enum { LAMINA__VALUE_DATA = 0, LAMINA__VALUE_TARGET = 1 };
+
+typedef enum lamina__place {
+    LAMINA__PLACE_SHARD = 1, /* in each shard's part of the arena */
+    LAMINA__PLACE_COMMON,    /* the whole batch contiguous, in the common part */
+    LAMINA__PLACE_GIVEN      /* the caller's memory: images and labels */
+} lamina__place;
+
+typedef struct lamina__store {
+    lamina__place place;
+    size_t sample_bytes;
+    int32_t first, last; /* alive from time first to time last (plan.c says what time is) */
+    size_t offset;       /* in its part of the arena */
+} lamina__store;
+
+/* A tensor somewhere in memory, seen whole and by shard. */
+typedef struct lamina__views {
+    int32_t store;       /* -1: there is no such tensor */
+    lamina_tensor *view; /* shards + 1: [shards] is the whole batch */
+} lamina__views;
+
+typedef struct lamina__value {
+    lamina_shape shape; /* whole batch */
+    int32_t producer;   /* layer; -1 for images and labels */
+    int32_t n_uses;     /* inputs it is */
+    int32_t last_use;   /* the last layer that uses it, -1: none */
+    bool needs_gradient;
+    lamina__views data, gradient;
+} lamina__value;
+
+typedef struct lamina__lane {
+    lamina__call call;
+    lamina_error error;
+    lamina_io io;
+    lamina_tensor *d_weight;        /* n_weights */
+    const lamina_tensor **pointers; /* the arrays io points to, one after another */
+    void **packed;
+} lamina__lane;
+
+typedef struct lamina__layer {
+    lamina__instance *instance;
+    const lamina__layer_spec *spec;
+    bool whole;    /* called once, on the whole batch */
+    bool backward; /* its backward pass is run */
+    int32_t value_in[LAMINA__MAX_INPUTS], value_out[LAMINA__MAX_OUTPUTS];
+    /* Where a gradient is not the first to reach its value: it goes here and is added. store -1:
+     * written directly. */
+    lamina__views d_in_apart[LAMINA__MAX_INPUTS];
+    lamina__views saved[LAMINA__MAX_DECLARED];
+    int32_t first_weight, first_state; /* in the net's lists */
+    size_t packed_offset[LAMINA__MAX_DECLARED];
+    int32_t n_lanes;
+    lamina__lane *lanes;
+} lamina__layer;
+
+/* Consecutive layers that are called alike: by shard (one parallel region), or one on the whole
+ * batch. */
+typedef struct lamina__unit {
+    int32_t begin, end; /* layers */
+    bool whole;
+} lamina__unit;
+
+struct lamina__net {
+    lamina__net_options options;
+    const lamina__network *network;
+    int32_t shards, threads;
+    bool all_whole;    /* one shard, several threads: kernels use the threads */
+    int64_t max_shard; /* samples in the largest shard */
+
+    int32_t n_layers, n_values, n_stores, n_units, n_weights, n_states;
+    lamina__layer *layers;
+    lamina__value *values;
+    lamina__store *stores;
+    lamina__unit *units;
+    size_t stores_capacity;
+    int32_t loss; /* layer, -1: none */
+
+    lamina__net_weight *weights;
+    lamina_tensor *weight_views;
+    lamina__net_state *states;
+    lamina_tensor *state_views;
+    int64_t weight_floats, state_floats;
+    size_t packed_bytes;
+    size_t common_bytes, shard_bytes, common_scratch, shard_scratch; /* multiples of 64 */
+
+    /* Memory. */
+    float *weight_block, *state_block;
+    float *gradient_block; /* shards of them; all zero between steps */
+    char *arena;           /* common part, then each shard's part, scratch last in each */
+    char *packed_block;
+    float *loss_gradient; /* batch: 1 / samples */
+    int32_t *predictions; /* batch */
+    lamina_tensor *views; /* of all lamina__views, one block */
+    size_t n_views;
+
+    /* The step. */
+    int64_t bound_samples; /* batch size the views are set for */
+    const lamina__batch *batch;
+    bool packed_fresh;
+    int32_t failed;        /* a lane failed: set atomically */
+    int32_t *bad_gradient; /* for each thread: the last weight whose gradient is not finite, -1 */
+};
+
+/* How many samples shard s of n has, and where they begin. */
+static inline int64_t lamina__shard_begin(int64_t samples, int32_t shard, int32_t shards) {
+    return samples * shard / shards;
+}
+
+/* plan.c */
+/* Decides units, stores, their lifetimes and offsets. Layers are set up and bound. */
+lamina_status lamina__net_plan(lamina__net *, lamina_error *);
+
+/* wire.c */
+/* Allocates everything, makes views and lanes. */
+lamina_status lamina__net_wire(lamina__net *, lamina_error *);
+void lamina__net_unwire(lamina__net *);
+/* Sets views and lanes for a batch of so many samples. */
+void lamina__net_bind_samples(lamina__net *, int64_t samples);
+void lamina__net_bind_batch(lamina__net *, const lamina__batch *);
+
+/* init.c */
+/* Fills a weight as its declaration, or the config, says. */
+lamina_status lamina__init_weight(const lamina__net_weight *, const lamina_init *, lamina__stream,
+                                  lamina_error *);
+
+#endif

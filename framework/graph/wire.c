@@ -1,0 +1,306 @@
+/* Wiring a net: memory for the plan, a view of every tensor for every shard, and the lanes' lists
+ * of them. Done once; a step only changes views when the batch size changes, and the two pointers
+ * to the batch itself. */
+#include "base/alloc.h"
+#include "base/error.h"
+#include "graph/net_impl.h"
+
+#include <string.h>
+
+/* ---- Views ---- */
+
+typedef struct view_list {
+    lamina__net *net;
+    lamina_tensor *next;
+} view_list;
+
+/* Hands out shards + 1 views of a tensor. */
+static void take_views(view_list *list, lamina__views *views, const lamina_shape *shape) {
+    views->view = list->next;
+    list->next += list->net->shards + 1;
+    for (int32_t s = 0; s <= list->net->shards; s++)
+        lamina__tensor_view(&views->view[s], shape, NULL);
+}
+
+static size_t count_views(const lamina__net *net) {
+    size_t tensors = 2 * (size_t)net->n_values;
+    for (int32_t i = 0; i < net->n_layers; i++)
+        tensors += (size_t)net->layers[i].instance->n_in + (size_t)net->layers[i].instance->n_saved;
+    return tensors * ((size_t)net->shards + 1);
+}
+
+static bool is_loss_output(const lamina__net *net, const lamina__value *value) {
+    return net->loss >= 0 && value->producer == net->loss;
+}
+
+static lamina_status make_views(lamina__net *net, lamina_error *error) {
+    net->n_views = count_views(net);
+    net->views = lamina__calloc(net->n_views, sizeof *net->views);
+    if (net->views == NULL)
+        return lamina__fail_memory(error, "the network's views");
+    view_list list = {net, net->views};
+    for (int32_t v = 0; v < net->n_values; v++) {
+        lamina__value *value = &net->values[v];
+        take_views(&list, &value->data, &value->shape);
+        if (value->gradient.store >= 0 || is_loss_output(net, value))
+            take_views(&list, &value->gradient, &value->shape);
+    }
+    for (int32_t i = 0; i < net->n_layers; i++) {
+        lamina__layer *layer = &net->layers[i];
+        for (int32_t k = 0; k < layer->instance->n_in; k++)
+            if (layer->d_in_apart[k].store >= 0)
+                take_views(&list, &layer->d_in_apart[k], &layer->instance->in[k]);
+        for (int32_t k = 0; k < layer->instance->n_saved; k++)
+            take_views(&list, &layer->saved[k], &layer->instance->saved[k].shape);
+    }
+    return LAMINA_OK;
+}
+
+/* Where each shard's part of the arena begins. */
+static char *shard_part(const lamina__net *net, int32_t shard) {
+    return net->arena + net->common_bytes + net->common_scratch +
+           (size_t)shard * (net->shard_bytes + net->shard_scratch);
+}
+
+static void bind_views(lamina__net *net, lamina__views *views, int64_t samples) {
+    if (views->view == NULL)
+        return;
+    for (int32_t s = 0; s <= net->shards; s++) {
+        lamina_tensor *view = &views->view[s];
+        const bool all = s == net->shards;
+        const int64_t begin = all ? 0 : lamina__shard_begin(samples, s, net->shards);
+        const int64_t end = all ? samples : lamina__shard_begin(samples, s + 1, net->shards);
+        view->shape.dim[0] = end - begin;
+        if (views->store < 0) { /* the loss's own gradient */
+            view->data = net->loss_gradient + begin;
+            continue;
+        }
+        const lamina__store *store = &net->stores[views->store];
+        if (store->place == LAMINA__PLACE_COMMON)
+            view->data = net->arena + store->offset + (size_t)begin * store->sample_bytes;
+        else if (store->place == LAMINA__PLACE_SHARD)
+            view->data = all ? NULL : shard_part(net, s) + store->offset;
+    }
+}
+
+static void bind_lane(lamina__net *net, lamina__layer *layer, int32_t l, int64_t samples) {
+    lamina_io *io = &layer->lanes[l].io;
+    const int32_t shards = layer->whole ? 1 : net->shards;
+    io->first_sample = lamina__shard_begin(samples, l, shards);
+    io->samples = lamina__shard_begin(samples, l + 1, shards) - io->first_sample;
+    io->batch = samples;
+}
+
+void lamina__net_bind_samples(lamina__net *net, int64_t samples) {
+    for (int32_t v = 0; v < net->n_values; v++) {
+        bind_views(net, &net->values[v].data, samples);
+        bind_views(net, &net->values[v].gradient, samples);
+    }
+    for (int32_t i = 0; i < net->n_layers; i++) {
+        lamina__layer *layer = &net->layers[i];
+        for (int32_t k = 0; k < layer->instance->n_in; k++)
+            if (layer->d_in_apart[k].store >= 0)
+                bind_views(net, &layer->d_in_apart[k], samples);
+        for (int32_t k = 0; k < layer->instance->n_saved; k++)
+            bind_views(net, &layer->saved[k], samples);
+        for (int32_t l = 0; l < layer->n_lanes; l++)
+            bind_lane(net, layer, l, samples);
+    }
+    for (int64_t i = 0; i < samples; i++)
+        net->loss_gradient[i] = (float)(1.0 / (double)samples);
+    net->bound_samples = samples;
+}
+
+void lamina__net_bind_batch(lamina__net *net, const lamina__batch *batch) {
+    if (batch->samples != net->bound_samples)
+        lamina__net_bind_samples(net, batch->samples);
+    const lamina__value *data = &net->values[LAMINA__VALUE_DATA];
+    const lamina__value *target = &net->values[LAMINA__VALUE_TARGET];
+    const int64_t size = lamina__shape_count(&data->shape) / data->shape.dim[0];
+    for (int32_t s = 0; s <= net->shards; s++) {
+        const int64_t begin =
+            s == net->shards ? 0 : lamina__shard_begin(batch->samples, s, net->shards);
+        /* Layers only read their inputs. */
+        data->data.view[s].data = (float *)(uintptr_t)(batch->images + begin * size);
+        target->data.view[s].data = (int32_t *)(uintptr_t)(batch->labels + begin);
+    }
+    net->batch = batch;
+}
+
+/* ---- Lanes ---- */
+
+/* The view a lane uses: its shard's, or the whole. */
+static const lamina_tensor *view_for(const lamina__net *net, const lamina__layer *layer,
+                                     const lamina__views *views, int32_t lane) {
+    return &views->view[layer->whole ? net->shards : lane];
+}
+
+static void point_inputs(const lamina__net *net, const lamina__layer *layer, int32_t l,
+                         const lamina_tensor **in, const lamina_tensor **d_in) {
+    for (int32_t k = 0; k < layer->instance->n_in; k++) {
+        const lamina__value *value = &net->values[layer->value_in[k]];
+        in[k] = view_for(net, layer, &value->data, l);
+        if (!layer->backward || !value->needs_gradient)
+            d_in[k] = NULL;
+        else if (layer->d_in_apart[k].store >= 0)
+            d_in[k] = view_for(net, layer, &layer->d_in_apart[k], l);
+        else
+            d_in[k] = view_for(net, layer, &value->gradient, l);
+    }
+}
+
+static void point_outputs(const lamina__net *net, const lamina__layer *layer, int32_t l,
+                          const lamina_tensor **out, const lamina_tensor **d_out) {
+    for (int32_t k = 0; k < layer->instance->n_out; k++) {
+        const lamina__value *value = &net->values[layer->value_out[k]];
+        out[k] = view_for(net, layer, &value->data, l);
+        d_out[k] = value->gradient.view != NULL ? view_for(net, layer, &value->gradient, l) : NULL;
+    }
+}
+
+static void point_weights(const lamina__net *net, const lamina__layer *layer, int32_t l,
+                          const lamina_tensor **weight, const lamina_tensor **d_weight) {
+    lamina__lane *lane = &layer->lanes[l];
+    for (int32_t k = 0; k < layer->instance->n_weights; k++) {
+        const lamina__net_weight *w = &net->weights[layer->first_weight + k];
+        weight[k] = &net->weight_views[layer->first_weight + k];
+        d_weight[k] = NULL;
+        if (!layer->backward)
+            continue;
+        lamina__weight_view(&lane->d_weight[k], w->weight,
+                            net->gradient_block + l * net->weight_floats + w->offset);
+        d_weight[k] = &lane->d_weight[k];
+    }
+}
+
+static lamina_status wire_lane(lamina__net *net, lamina__layer *layer, int32_t l,
+                               lamina_error *error) {
+    lamina__lane *lane = &layer->lanes[l];
+    const lamina__instance *instance = layer->instance;
+    const size_t n_in = (size_t)instance->n_in, n_out = (size_t)instance->n_out,
+                 n_weights = (size_t)instance->n_weights, n_states = (size_t)instance->n_states,
+                 n_saved = (size_t)instance->n_saved;
+    lane->d_weight = lamina__calloc(n_weights + 1, sizeof *lane->d_weight);
+    lane->packed = lamina__calloc((size_t)instance->n_packed + 1, sizeof *lane->packed);
+    lane->pointers = lamina__calloc(2 * (n_in + n_out + n_weights) + n_states + n_saved + 1,
+                                    sizeof *lane->pointers);
+    if (lane->d_weight == NULL || lane->packed == NULL || lane->pointers == NULL)
+        return lamina__fail_memory(error, "the network's lanes");
+    const lamina_tensor **in = lane->pointers, **d_in = in + n_in, **out = d_in + n_in,
+                        **d_out = out + n_out, **weight = d_out + n_out,
+                        **d_weight = weight + n_weights, **state = d_weight + n_weights,
+                        **saved = state + n_states;
+    point_inputs(net, layer, l, in, d_in);
+    point_outputs(net, layer, l, out, d_out);
+    point_weights(net, layer, l, weight, d_weight);
+    for (size_t k = 0; k < n_states; k++)
+        state[k] = &net->state_views[(size_t)layer->first_state + k];
+    for (size_t k = 0; k < n_saved; k++)
+        saved[k] = view_for(net, layer, &layer->saved[k], l);
+    for (int32_t k = 0; k < instance->n_packed; k++)
+        lane->packed[k] = net->packed_block + layer->packed_offset[k];
+    char *scratch =
+        layer->whole ? net->arena + net->common_bytes : shard_part(net, l) + net->shard_bytes;
+    lane->io = (lamina_io){.struct_size = sizeof(lamina_io),
+                           .phase = LAMINA_TRAIN,
+                           .shard = l,
+                           .in = in,
+                           .out = out,
+                           .weight = weight,
+                           .state = state,
+                           .saved = saved,
+                           .d_out = d_out,
+                           .d_in = d_in,
+                           .d_weight = d_weight,
+                           .packed = lane->packed,
+                           .scratch = scratch};
+    lamina__call_init(&lane->call, layer->instance, &lane->error);
+    return LAMINA_OK;
+}
+
+/* ---- Memory ---- */
+
+static void view_weights(lamina__net *net) {
+    for (int32_t w = 0; w < net->n_weights; w++) {
+        net->weights[w].data = net->weight_block + net->weights[w].offset;
+        lamina__weight_view(&net->weight_views[w], net->weights[w].weight, net->weights[w].data);
+    }
+    float *state = net->state_block;
+    for (int32_t s = 0; s < net->n_states; s++) {
+        const lamina_shape *shape = &net->states[s].state->shape;
+        net->states[s].data = state;
+        lamina__tensor_view(&net->state_views[s], shape, state);
+        state += (lamina__shape_count(shape) + 15) / 16 * 16;
+    }
+}
+
+static lamina_status allocate(lamina__net *net, lamina_error *error) {
+    const size_t weights = (size_t)net->weight_floats, shards = (size_t)net->shards,
+                 batch = (size_t)net->options.batch;
+    const size_t arena =
+        net->common_bytes + net->common_scratch + shards * (net->shard_bytes + net->shard_scratch);
+    net->weight_block = lamina__calloc(weights + 16, sizeof(float));
+    net->state_block = lamina__calloc((size_t)net->state_floats + 16, sizeof(float));
+    if (net->options.training)
+        net->gradient_block = lamina__calloc(shards * weights + 16, sizeof(float));
+    net->arena = lamina__alloc(arena + 64);
+    net->packed_block = lamina__alloc(net->packed_bytes + 64);
+    net->loss_gradient = lamina__calloc(batch, sizeof(float));
+    net->predictions = lamina__calloc(batch, sizeof(int32_t));
+    net->weight_views = lamina__calloc((size_t)net->n_weights + 1, sizeof(lamina_tensor));
+    net->state_views = lamina__calloc((size_t)net->n_states + 1, sizeof(lamina_tensor));
+    net->bad_gradient = lamina__calloc((size_t)net->threads, sizeof *net->bad_gradient);
+    if (net->weight_block == NULL || net->state_block == NULL || net->arena == NULL ||
+        (net->options.training && net->gradient_block == NULL) || net->packed_block == NULL ||
+        net->loss_gradient == NULL || net->predictions == NULL || net->weight_views == NULL ||
+        net->state_views == NULL || net->bad_gradient == NULL)
+        return lamina__fail_memory(error, "the network's arena");
+    return LAMINA_OK;
+}
+
+lamina_status lamina__net_wire(lamina__net *net, lamina_error *error) {
+    lamina_status status = allocate(net, error);
+    if (status == LAMINA_OK)
+        status = make_views(net, error);
+    if (status != LAMINA_OK)
+        return status;
+    view_weights(net);
+    for (int32_t i = 0; i < net->n_layers; i++) {
+        lamina__layer *layer = &net->layers[i];
+        const int32_t lanes = layer->whole ? 1 : net->shards;
+        layer->lanes = lamina__calloc((size_t)lanes, sizeof *layer->lanes);
+        if (layer->lanes == NULL)
+            return lamina__fail_memory(error, "the network's lanes");
+        layer->n_lanes = lanes;
+        for (int32_t l = 0; l < lanes; l++) {
+            status = wire_lane(net, layer, l, error);
+            if (status != LAMINA_OK)
+                return status;
+        }
+    }
+    lamina__net_bind_samples(net, net->options.batch);
+    return LAMINA_OK;
+}
+
+void lamina__net_unwire(lamina__net *net) {
+    for (int32_t i = 0; i < net->n_layers; i++) {
+        lamina__layer *layer = &net->layers[i];
+        for (int32_t l = 0; l < layer->n_lanes; l++) {
+            lamina__free(layer->lanes[l].d_weight);
+            lamina__free(layer->lanes[l].packed);
+            lamina__free(layer->lanes[l].pointers);
+        }
+        lamina__free(layer->lanes);
+    }
+    lamina__free(net->views);
+    lamina__free(net->weight_views);
+    lamina__free(net->state_views);
+    lamina__free(net->weight_block);
+    lamina__free(net->state_block);
+    lamina__free(net->gradient_block);
+    lamina__free(net->arena);
+    lamina__free(net->packed_block);
+    lamina__free(net->loss_gradient);
+    lamina__free(net->predictions);
+    lamina__free(net->bad_gradient);
+}
