@@ -109,7 +109,11 @@ static int32_t add_weights(const lamina__conv *conv, lamina_call *call) {
         .order_ndim = 4,
         .order_dim = {out, in, kh, kw},
         .order_stride = {per_filter, 1, kw * in, in}};
-    int32_t status = call->host->add_weight(call, &weight);
+    int32_t status = call->host->set_multiply_adds(call, (double)all * (double)conv->window.y.out *
+                                                             (double)conv->window.x.out);
+    if (status >= 0) {
+        status = call->host->add_weight(call, &weight);
+    }
     if (status >= 0 && conv->bias) {
         const lamina_weight bias = {.struct_size = sizeof bias,
                                     .name = "bias",

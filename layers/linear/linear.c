@@ -102,8 +102,11 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     if (__builtin_mul_overflow(linear->features, linear->units, &all)) {
         return call->host->fail(call, LAMINA_ERROR_SHAPE, "the weights are too large");
     }
-    const int32_t status = add_weights(linear, call, in);
-    if (status != LAMINA_OK) {
+    int32_t status = call->host->set_multiply_adds(call, (double)all);
+    if (status >= 0) {
+        status = add_weights(linear, call, in);
+    }
+    if (status < 0) {
         return status;
     }
     const lamina_shape out = {.dtype = in->dtype, .ndim = 2, .dim = {in->dim[0], linear->units}};
