@@ -95,7 +95,7 @@ lamina_status lamina__source_read_spec(const lamina__node *node, const char *spl
     char subject[128];
 
     *spec = (lamina__source_spec){0};
-    if (lamina__node_is_null(node)) {
+    if (node == NULL || lamina__node_is_null(node)) {
         return LAMINA_OK;
     }
     if (node->kind != LAMINA__NODE_MAP) {
@@ -104,7 +104,7 @@ lamina_status lamina__source_read_spec(const lamina__node *node, const char *spl
                             split);
     }
     const lamina__node *type = lamina__node_get(node, "type");
-    if (lamina__node_is_null(type) || type->kind != LAMINA__NODE_SCALAR) {
+    if (type == NULL || lamina__node_is_null(type) || type->kind != LAMINA__NODE_SCALAR) {
         return no_reader(type ? type : node, split, NULL, diags);
     }
     const lamina__reader *reader = find_reader(type->text);
