@@ -193,17 +193,27 @@ static int64_t first_bad(const lamina_tensor *tensor) {
     return -1;
 }
 
+/* LAMINA_ERROR_NUMERIC, with the layer's name beside the message. */
+LAMINA_PRINTF(3, 4)
+static lamina_status not_finite(lamina_error *error, const char *layer, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    lamina__fail_va(error, LAMINA_ERROR_NUMERIC, fmt, args);
+    va_end(args);
+    if (error != NULL)
+        snprintf(error->layer, sizeof error->layer, "%s", layer);
+    return LAMINA_ERROR_NUMERIC;
+}
+
 static lamina_status name_weight(const lamina__net *net, const char *where, lamina_error *error) {
     for (int32_t w = 0; w < net->n_weights; w++)
         for (int64_t i = 0; i < net->weights[w].elements; i++)
             if (!isfinite(net->weights[w].data[i])) {
-                if (error != NULL)
-                    snprintf(error->layer, sizeof error->layer, "%s", net->weights[w].layer);
-                return lamina__fail(error, LAMINA_ERROR_NUMERIC,
-                                    "%s: layer \"%s\": weight \"%s\" is not finite (%g); a "
-                                    "smaller learning rate may help",
-                                    where, net->weights[w].layer, net->weights[w].weight->name,
-                                    (double)net->weights[w].data[i]);
+                return not_finite(error, net->weights[w].layer,
+                                  "%s: layer \"%s\": weight \"%s\" is not finite (%g); a smaller "
+                                  "learning rate may help",
+                                  where, net->weights[w].layer, net->weights[w].weight->name,
+                                  (double)net->weights[w].data[i]);
             }
     return LAMINA_OK;
 }
@@ -218,14 +228,12 @@ static lamina_status name_output(const lamina__net *net, int32_t i, int32_t l, c
         if (at < 0)
             continue;
         const int64_t size = lamina__shape_count(&out->shape) / out->shape.dim[0];
-        if (error != NULL)
-            snprintf(error->layer, sizeof error->layer, "%s", layer->instance->name);
-        return lamina__fail(error, LAMINA_ERROR_NUMERIC,
-                            "%s: layer \"%s\" (%s): its output is not finite (%g for sample "
-                            "%lld of the batch); a smaller learning rate may help",
-                            where, layer->instance->name, layer->instance->type->name,
-                            (double)((const float *)out->data)[at],
-                            (long long)(lane->io.first_sample + at / size));
+        return not_finite(error, layer->instance->name,
+                          "%s: layer \"%s\" (%s): its output is not finite (%g for sample %lld of "
+                          "the batch); a smaller learning rate may help",
+                          where, layer->instance->name, layer->instance->type->name,
+                          (double)((const float *)out->data)[at],
+                          (long long)(lane->io.first_sample + at / size));
     }
     return LAMINA_OK;
 }
@@ -324,12 +332,10 @@ static lamina_status check_gradients(const lamina__net *net, const char *where,
     if (bad < 0)
         return LAMINA_OK;
     const lamina__net_weight *weight = &net->weights[bad];
-    if (error != NULL)
-        snprintf(error->layer, sizeof error->layer, "%s", weight->layer);
-    return lamina__fail(error, LAMINA_ERROR_NUMERIC,
-                        "%s: layer \"%s\": the gradient of weight \"%s\" is not finite; a "
-                        "smaller learning rate may help",
-                        where, weight->layer, weight->weight->name);
+    return not_finite(error, weight->layer,
+                      "%s: layer \"%s\": the gradient of weight \"%s\" is not finite; a smaller "
+                      "learning rate may help",
+                      where, weight->layer, weight->weight->name);
 }
 
 /* ---- Public ---- */

@@ -144,8 +144,8 @@ static int32_t init_kind(const lamina__node *node) {
     return 0;
 }
 
-/* `he`, or `{type: normal, value: 0.01}`. */
-static void read_init(const reader *r, lamina__layer_spec *spec, const char *weight,
+/* `he`, or `{type: normal, value: 0.01}`. key: the weight's name; NULL: "weight". */
+static void read_init(const reader *r, lamina__layer_spec *spec, const lamina__node *key,
                       const lamina__node *node, const char *subject) {
     if (spec->n_init == LAMINA__MAX_DECLARED) {
         lamina__diag(r->diags, node, "%s: more than %d initialisers", subject,
@@ -159,7 +159,8 @@ static void read_init(const reader *r, lamina__layer_spec *spec, const char *wei
                      subject);
         return;
     }
-    lamina__init_override override = {.kind = init_kind(type), .value = 0, .node = node};
+    lamina__init_override override = {
+        .kind = init_kind(type), .value = 0, .node = key != NULL ? key : node};
     if (override.kind == 0) {
         const char *near = lamina__nearest(type->text, init_words, N_INIT_WORDS);
         lamina__diag(r->diags, type,
@@ -171,14 +172,14 @@ static void read_init(const reader *r, lamina__layer_spec *spec, const char *wei
     if (override.kind == LAMINA_INIT_NORMAL)
         override.value = 0.01;
     for (size_t i = 0; node->kind == LAMINA__NODE_MAP && i < node->count; i++) {
-        const char *key = node->keys[i]->text;
-        if (strcmp(key, "value") == 0 && override.kind <= LAMINA_INIT_NORMAL)
+        const char *word = node->keys[i]->text;
+        if (strcmp(word, "value") == 0 && override.kind <= LAMINA_INIT_NORMAL)
             lamina__read_real(node->items[i], subject, &override.value, r->diags);
-        else if (strcmp(key, "type") != 0)
+        else if (strcmp(word, "type") != 0)
             lamina__diag(r->diags, node->keys[i], "%s: the initialiser %s has no key \"%s\"",
-                         subject, type->text, key);
+                         subject, type->text, word);
     }
-    override.weight = lamina__strdup(weight);
+    override.weight = lamina__strdup(key != NULL ? key->text : "weight");
     if (override.weight == NULL)
         r->diags->failed = true;
     else
@@ -190,10 +191,10 @@ static void read_inits(const reader *r, lamina__layer_spec *spec, const lamina__
     if (node == NULL)
         return;
     if (node->kind == LAMINA__NODE_SCALAR) {
-        read_init(r, spec, "weight", node, subject);
+        read_init(r, spec, NULL, node, subject);
     } else if (node->kind == LAMINA__NODE_MAP) {
         for (size_t i = 0; i < node->count; i++)
-            read_init(r, spec, node->keys[i]->text, node->items[i], subject);
+            read_init(r, spec, node->keys[i], node->items[i], subject);
     } else {
         lamina__diag(r->diags, node, "%s: init is a word, or {weight: he, bias: constant}",
                      subject);
@@ -371,7 +372,7 @@ lamina_status lamina__network_read(const lamina__node *list, const lamina__regis
     if (list == NULL || list->kind != LAMINA__NODE_LIST || list->count == 0)
         return lamina__diag(
             diags, list, "network is a list of layers, as in \"- conv: {filters: 20, kernel: 5}\"");
-    for (size_t i = 0; i < list->count; i++)
+    for (size_t i = 0; i < list->count && !diags->failed; i++)
         read_entry(&r, list->items[i]);
     /* With an entry missing, who comes before whom is not known: report what there is so far. */
     if (network->count == list->count && !diags->failed) {

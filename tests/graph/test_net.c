@@ -1,0 +1,350 @@
+/* Nets: the same network cut and placed in every way gives the same gradients; those are right; a
+ * step allocates nothing; what goes wrong is named. */
+#include "net_support.h"
+
+/* Branches, fan-out, in-place relu, a layer that couples the batch, random numbers. */
+static const char *const branched = "- conv: {name: a, filters: 4, kernel: 3, padding: 1}\n"
+                                    "- relu: {name: r}\n"
+                                    "- conv: {name: b, filters: 4, kernel: 3, padding: 1}\n"
+                                    "- test_add: {name: sum, from: [r, b]}\n"
+                                    "- test_noise: {name: noise}\n"
+                                    "- test_add: {name: twice, from: [noise, noise]}\n"
+                                    "- max_pool: {name: pool, kernel: 2}\n"
+                                    "- test_center: {name: center}\n"
+                                    "- test_add: {name: again, from: [center, pool]}\n"
+                                    "- relu: {name: r2}\n"
+                                    "- linear: {name: fc, units: 5}\n"
+                                    "- softmax_loss: {name: loss}\n";
+
+static const char *const plain = "- conv: {name: a, filters: 6, kernel: 3}\n"
+                                 "- max_pool: {kernel: 2}\n"
+                                 "- conv: {filters: 8, kernel: 2}\n"
+                                 "- relu\n"
+                                 "- linear: {units: 12}\n"
+                                 "- relu\n"
+                                 "- linear: {units: 5}\n"
+                                 "- softmax_loss\n";
+
+/* The same without kinks, for finite differences. */
+static const char *const smooth = "- conv: {name: a, filters: 4, kernel: 3, padding: 1}\n"
+                                  "- softmax: {name: r}\n"
+                                  "- conv: {name: b, filters: 4, kernel: 3, padding: 1}\n"
+                                  "- test_add: {name: sum, from: [r, b]}\n"
+                                  "- test_noise: {name: noise}\n"
+                                  "- test_add: {name: twice, from: [noise, noise]}\n"
+                                  "- avg_pool: {name: pool, kernel: 2}\n"
+                                  "- test_center: {name: center}\n"
+                                  "- test_add: {name: again, from: [center, pool]}\n"
+                                  "- linear: {name: fc, units: 5}\n"
+                                  "- softmax_loss: {name: loss}\n";
+
+static lamina__net_options options_for(int threads, int shards) {
+    return (lamina__net_options){.channels = 2,
+                                 .height = 6,
+                                 .width = 6,
+                                 .batch = 10,
+                                 .partial = {7, 3},
+                                 .classes = 5,
+                                 .threads = threads,
+                                 .shards = shards,
+                                 .training = true,
+                                 .kernels = "reference",
+                                 .seed = 7};
+}
+
+enum { PIXELS = 2 * 6 * 6 };
+
+/* The gradient of one step on a batch of n, and the loss; weights stay. */
+static float *gradient_of(test_net *t, test_batch *b, int64_t n, lamina__result *result) {
+    const int64_t floats = lamina__net_weight_floats(t->net);
+    float *gradient = lamina__calloc((size_t)floats, sizeof *gradient);
+    test_descent descent = {lamina__net_weight_block(t->net), gradient, 0};
+    lamina_error error = {0};
+    test_batch_fill(b, n, PIXELS, 5, 3);
+    CU_ASSERT_EQUAL(
+        lamina__net_train_step(t->net, &b->batch, 0, test_update, &descent, result, &error),
+        LAMINA_OK);
+    TEST_TEXT(error.message, "");
+    return gradient;
+}
+
+static double largest_difference(const float *a, const float *b, int64_t n) {
+    double largest = 0;
+    for (int64_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs((double)a[i] - (double)b[i]));
+    return largest;
+}
+
+static void compare_cuts(const char *layers) {
+    static const int cuts[][3] = {{1, 2, 0}, {2, 2, 0}, {2, 3, 0}, {2, 5, 0},
+                                  {2, 1, 0}, {2, 2, 1}, {1, 1, 1}};
+    static const int64_t sizes[] = {10, 7, 3, 10};
+    static test_batch b;
+    const lamina__net_options one = options_for(1, 1);
+    test_net base = test_net_make(layers, &one);
+    TEST_TEXT(test_net_error(&base), "");
+    for (size_t c = 0; c < sizeof cuts / sizeof cuts[0] && base.net != NULL; c++) {
+        lamina__net_options options = options_for(cuts[c][0], cuts[c][1]);
+        options.keep_all = cuts[c][2];
+        test_net t = test_net_make(layers, &options);
+        TEST_TEXT(test_net_error(&t), "");
+        for (size_t s = 0; s < 4 && t.net != NULL; s++) {
+            lamina__result expected, got;
+            const int64_t floats = lamina__net_weight_floats(base.net);
+            float *e = gradient_of(&base, &b, sizes[s], &expected);
+            float *g = gradient_of(&t, &b, sizes[s], &got);
+            CU_ASSERT(largest_difference(e, g, floats) < 1e-5);
+            CU_ASSERT_DOUBLE_EQUAL(expected.loss_sum, got.loss_sum, 1e-4);
+            CU_ASSERT_EQUAL(expected.correct, got.correct);
+            CU_ASSERT_EQUAL(got.samples, sizes[s]);
+            lamina__free(e);
+            lamina__free(g);
+        }
+        test_net_free(&t);
+    }
+    test_net_free(&base);
+}
+
+static void cuts_agree_plain(void) {
+    compare_cuts(plain);
+}
+
+static void cuts_agree_branched(void) {
+    compare_cuts(branched);
+}
+
+/* The whole net against finite differences of its loss, weight by weight. */
+static void gradient_is_the_slope(void) {
+    static test_batch b;
+    const lamina__net_options options = options_for(2, 2);
+    test_net t = test_net_make(smooth, &options);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+    lamina__result result;
+    float *gradient = gradient_of(&t, &b, 10, &result);
+    float *weights = lamina__net_weight_block(t.net);
+    test_descent still = {weights, NULL, 0};
+    double largest = 0;
+    for (int32_t w = 0; w < lamina__net_n_weights(t.net); w++) {
+        const lamina__net_weight weight = lamina__net_weight_at(t.net, w);
+        for (int64_t i = weight.offset; i < weight.offset + weight.elements; i += 5) {
+            const float kept = weights[i], step = 1e-2f;
+            double loss[2];
+            for (int side = 0; side < 2; side++) {
+                weights[i] = side == 0 ? kept - step : kept + step;
+                lamina__net_train_step(t.net, &b.batch, 0, test_update, &still, &result, NULL);
+                loss[side] = result.loss_sum / (double)result.samples;
+            }
+            weights[i] = kept;
+            const double slope = (loss[1] - loss[0]) / (2.0 * step);
+            CU_ASSERT_DOUBLE_EQUAL(slope, gradient[i], 2e-4 + 2e-3 * fabs(slope));
+            largest = fmax(largest, fabs(slope));
+        }
+    }
+    CU_ASSERT(largest > 0.05); /* the comparison meant something */
+    lamina__free(gradient);
+    test_net_free(&t);
+}
+
+/* Sharing memory and working in place changes no bit: ten steps against a net that keeps all. */
+static void memory_plan_changes_nothing(void) {
+    static test_batch b;
+    lamina__net_options options = options_for(2, 2);
+    options.kernels = NULL;
+    test_net small = test_net_make(branched, &options);
+    options.keep_all = true;
+    test_net large = test_net_make(branched, &options);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(small.net);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(large.net);
+    CU_ASSERT(lamina__net_memory(small.net).activations <
+              lamina__net_memory(large.net).activations);
+    for (int64_t step = 0; step < 10; step++) {
+        test_batch_fill(&b, step % 3 == 2 ? 7 : 10, PIXELS, 5, (uint64_t)step);
+        test_net *nets[2] = {&small, &large};
+        for (int k = 0; k < 2; k++) {
+            lamina__result result;
+            test_descent descent = {lamina__net_weight_block(nets[k]->net), NULL, 0.1f};
+            CU_ASSERT_EQUAL(lamina__net_train_step(nets[k]->net, &b.batch, step, test_update,
+                                                   &descent, &result, NULL),
+                            LAMINA_OK);
+        }
+    }
+    CU_ASSERT_EQUAL(memcmp(lamina__net_weight_block(small.net), lamina__net_weight_block(large.net),
+                           (size_t)lamina__net_weight_floats(small.net) * sizeof(float)),
+                    0);
+    CU_ASSERT_EQUAL(memcmp(lamina__net_state_at(small.net, 0).data,
+                           lamina__net_state_at(large.net, 0).data, 4 * sizeof(float)),
+                    0);
+    test_net_free(&small);
+    test_net_free(&large);
+}
+
+/* The result depends on the number of shards, not on the threads that take them. */
+static void threads_change_nothing(void) {
+    static test_batch b;
+    float *gradient[3];
+    int64_t floats = 0;
+    for (int k = 0; k < 3; k++) {
+        lamina__result result;
+        const lamina__net_options options = options_for(k + 1, 4);
+        test_net t = test_net_make(branched, &options);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+        floats = lamina__net_weight_floats(t.net);
+        gradient[k] = gradient_of(&t, &b, 10, &result);
+        test_net_free(&t);
+    }
+    for (int k = 1; k < 3; k++)
+        CU_ASSERT_EQUAL(memcmp(gradient[0], gradient[k], (size_t)floats * sizeof(float)), 0);
+    for (int k = 0; k < 3; k++)
+        lamina__free(gradient[k]);
+}
+
+static void learns(void) {
+    static test_batch b;
+    const lamina__net_options options = options_for(2, 2);
+    test_net t = test_net_make(plain, &options);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+    test_batch_fill(&b, 10, PIXELS, 5, 1);
+    lamina__result first, result;
+    test_descent descent = {lamina__net_weight_block(t.net), NULL, 0.2f};
+    lamina__net_evaluate(t.net, &b.batch, &first, NULL);
+    for (int64_t step = 0; step < 100; step++)
+        lamina__net_train_step(t.net, &b.batch, step, test_update, &descent, &result, NULL);
+    lamina__net_evaluate(t.net, &b.batch, &result, NULL);
+    CU_ASSERT(result.loss_sum < 0.1 * first.loss_sum);
+    CU_ASSERT_EQUAL(result.correct, 10);
+    for (int i = 0; i < 10; i++)
+        CU_ASSERT_EQUAL(lamina__net_predictions(t.net)[i], b.labels[i]);
+    test_net_free(&t);
+}
+
+static void a_step_allocates_nothing(void) {
+    static test_batch b;
+    lamina__net_options options = options_for(2, 2);
+    options.kernels = NULL;
+    test_net t = test_net_make(branched, &options);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+    lamina__result result;
+    test_descent descent = {lamina__net_weight_block(t.net), NULL, 0.01f};
+    const uint64_t before = lamina__alloc_count().calls;
+    for (int64_t step = 0; step < 20; step++) {
+        test_batch_fill(&b, step % 4 == 3 ? 3 : 10, PIXELS, 5, (uint64_t)step);
+        CU_ASSERT_EQUAL(
+            lamina__net_train_step(t.net, &b.batch, step, test_update, &descent, &result, NULL),
+            LAMINA_OK);
+        lamina__net_evaluate(t.net, &b.batch, &result, NULL);
+    }
+    CU_ASSERT_EQUAL(lamina__alloc_count().calls, before);
+    test_net_free(&t);
+    CU_ASSERT_EQUAL(lamina__alloc_count().live, 0);
+}
+
+static void numeric_failure_is_named(void) {
+    static test_batch b;
+    const lamina__net_options options = options_for(2, 2);
+    test_net t = test_net_make(plain, &options);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+    lamina__result result;
+    lamina_error error = {0};
+    test_descent descent = {lamina__net_weight_block(t.net), NULL, 0.1f};
+    test_batch_fill(&b, 10, PIXELS, 5, 1);
+
+    b.images[4 * PIXELS + 1] = INFINITY;
+    CU_ASSERT_EQUAL(
+        lamina__net_train_step(t.net, &b.batch, 36, test_update, &descent, &result, &error),
+        LAMINA_ERROR_NUMERIC);
+    TEST_CONTAINS(error.message, "step 37: layer \"a\" (conv): its output is not finite");
+    TEST_CONTAINS(error.message, "sample 4");
+    TEST_TEXT(error.layer, "a");
+
+    /* The failed step left the weights and the gradients as they were. */
+    test_batch_fill(&b, 10, PIXELS, 5, 1);
+    CU_ASSERT_EQUAL(
+        lamina__net_train_step(t.net, &b.batch, 36, test_update, &descent, &result, NULL),
+        LAMINA_OK);
+
+    lamina__net_weight_at(t.net, 2).data[1] = NAN;
+    lamina__net_weights_changed(t.net);
+    error = (lamina_error){0};
+    CU_ASSERT_EQUAL(lamina__net_evaluate(t.net, &b.batch, &result, &error), LAMINA_ERROR_NUMERIC);
+    TEST_CONTAINS(error.message, "layer \"conv2\": weight \"weight\" is not finite");
+    test_net_free(&t);
+}
+
+static void failing_allocations_are_clean(void) {
+    const lamina__net_options options = options_for(2, 2);
+    for (long k = 1; k < 4000; k++) {
+        test_fail_allocation(k);
+        test_net t = test_net_make(branched, &options);
+        const bool failed = test_fail_allocation(0) > 0;
+        CU_ASSERT(failed == (t.net == NULL));
+        test_net_free(&t);
+        CU_ASSERT_EQUAL(lamina__alloc_count().live, 0);
+        if (!failed)
+            return;
+    }
+    CU_FAIL("never got through");
+}
+
+static void wrong_shapes_are_named(void) {
+    static const struct {
+        const char *layers, *message;
+    } cases[] = {
+        {"- conv: {filters: 4, kernel: 9}\n- linear: {units: 5}\n- softmax_loss\n",
+         "net.yaml:1:3: error: layer \"conv1\" (conv): kernel 9"},
+        {"- linear: {units: 5}\n- conv: {filters: 4, kernel: 1}\n- softmax_loss\n",
+         "net.yaml:2:3: error: layer \"conv1\" (conv): "},
+        {"- linear: {units: 5}\n", "training needs a loss"},
+        {"- linear: {name: x, units: 5}\n- linear: {units: 5, from: data}\n- softmax_loss\n",
+         "net.yaml:1:3: error: layer \"x\" (linear): nothing uses its output"},
+        {"- linear: {units: 4}\n- softmax_loss\n", "the data has 5 classes, the network 4 outputs"},
+        {"- linear: {units: 5, init: {wait: he}}\n- softmax_loss\n",
+         "net.yaml:1:29: error: layer \"linear1\" (linear): has no weight \"wait\""},
+    };
+    const lamina__net_options options = options_for(1, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        test_net t = test_net_make(cases[i].layers, &options);
+        CU_ASSERT_PTR_NULL(t.net);
+        CU_ASSERT_NOT_EQUAL(t.status, LAMINA_OK);
+        TEST_CONTAINS(test_net_error(&t), cases[i].message);
+        test_net_free(&t);
+    }
+}
+
+static void initialisers_are_followed(void) {
+    static const char *const layers =
+        "- linear: {name: x, units: 200, init: xavier}\n"
+        "- linear: {name: h, units: 200, init: {weight: he, bias: {type: constant, value: 0.5}}}\n"
+        "- linear: {name: n, units: 200, init: {weight: {type: normal, value: 0.3}}}\n"
+        "- linear: {name: c, units: 5, init: {weight: {type: constant, value: 0.25}}}\n"
+        "- softmax_loss\n";
+    const lamina__net_options options = options_for(1, 1);
+    test_net t = test_net_make(layers, &options);
+    TEST_TEXT(test_net_error(&t), "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+    const double expected[] = {sqrt(2.0 / (72 + 200)), sqrt(2.0 / 200), 0.3};
+    for (int32_t k = 0; k < 3; k++) {
+        const lamina__net_weight weight = lamina__net_weight_at(t.net, 2 * k);
+        double sum = 0, square = 0;
+        for (int64_t i = 0; i < weight.elements; i++) {
+            sum += weight.data[i];
+            square += (double)weight.data[i] * weight.data[i];
+        }
+        const double n = (double)weight.elements;
+        CU_ASSERT_DOUBLE_EQUAL(sum / n, 0, 0.05 * expected[k]);
+        CU_ASSERT_DOUBLE_EQUAL(sqrt(square / n), expected[k], 0.05 * expected[k]);
+    }
+    CU_ASSERT_EQUAL(lamina__net_weight_at(t.net, 3).data[7], 0.5f);
+    CU_ASSERT_EQUAL(lamina__net_weight_at(t.net, 6).data[7], 0.25f);
+    test_net_free(&t);
+}
+
+LAMINA_TESTS({"every cut gives the same gradient", cuts_agree_plain},
+             {"every cut of a branched net, too", cuts_agree_branched},
+             {"the gradient is the slope of the loss", gradient_is_the_slope},
+             {"the memory plan changes nothing", memory_plan_changes_nothing},
+             {"the number of threads changes nothing", threads_change_nothing}, {"learns", learns},
+             {"a step allocates nothing", a_step_allocates_nothing},
+             {"numeric failure is named", numeric_failure_is_named},
+             {"failing allocations are clean", failing_allocations_are_clean},
+             {"wrong shapes are named", wrong_shapes_are_named},
+             {"initialisers are followed", initialisers_are_followed})

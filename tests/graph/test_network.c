@@ -1,0 +1,106 @@
+/* Reading `network:`: names, inputs, cycles, initialisers; what is written reads back the same. */
+#include "net_support.h"
+
+static void default_names_and_inputs(void) {
+    test_net t = test_net_make("- conv: {filters: 2, kernel: 3}\n"
+                               "- relu\n"
+                               "- conv: {name: second, filters: 2, kernel: 1}\n"
+                               "- conv:\n"
+                               "    filters: 2\n"
+                               "    kernel: [1, 1]\n"
+                               "- test_add: {from: [second, conv3]}\n"
+                               "- relu:\n"
+                               "- softmax_loss\n",
+                               NULL);
+    static const char *const names[] = {"conv1",     "relu1", "second",       "conv3",
+                                        "test_add1", "relu2", "softmax_loss1"};
+    TEST_TEXT(test_net_error(&t), "");
+    CU_ASSERT_EQUAL_FATAL(t.network.count, 7);
+    for (size_t i = 0; i < 7; i++)
+        TEST_TEXT(t.network.layers[i].name, names[i]);
+    CU_ASSERT_EQUAL(t.network.layers[0].from[0], LAMINA__FROM_DATA);
+    CU_ASSERT_EQUAL(t.network.layers[1].from[0], 0);
+    CU_ASSERT_EQUAL(t.network.layers[4].n_from, 2);
+    CU_ASSERT_EQUAL(t.network.layers[4].from[0], 2);
+    CU_ASSERT_EQUAL(t.network.layers[4].from[1], 3);
+    CU_ASSERT_EQUAL(t.network.layers[6].n_from, 2);
+    CU_ASSERT_EQUAL(t.network.layers[6].from[1], LAMINA__FROM_TARGET);
+    test_net_free(&t);
+}
+
+static void errors_say_where(void) {
+    static const struct {
+        const char *layers, *message;
+    } cases[] = {
+        {"conv: {filters: 2}\n", "net.yaml:1:1: error: network is a list of layers"},
+        {"[]\n", "network is a list of layers"},
+        {"- convv: {filters: 2, kernel: 3}\n",
+         "net.yaml:1:3: error: unknown layer type \"convv\"; did you mean \"conv\"?"},
+        {"- acme.fancy\n", "unknown layer type \"acme.fancy\"; name its plugin under plugins:"},
+        {"- {conv: {filters: 2, kernel: 3}, relu: {}}\n", "a layer is one entry"},
+        {"- conv: 5\n", "net.yaml:1:9: error: layer conv: parameters are written {key: value}"},
+        {"- conv: {name: a/b, filters: 2, kernel: 3}\n", "without \"/\""},
+        {"- conv: {name: data, filters: 2, kernel: 3}\n", "the name \"data\" is taken"},
+        {"- conv: {name: c, filters: 2, kernel: 3, strides: 2}\n",
+         "net.yaml:1:42: error: layer \"c\" (conv): unknown key \"strides\"; did you mean "
+         "\"stride\"?"},
+        {"- relu: {name: a}\n- relu: {name: a}\n",
+         "net.yaml:2:16: error: the name \"a\" is already that of the layer at net.yaml:1:3"},
+        {"- relu: {name: first}\n- relu: {from: frist}\n",
+         "net.yaml:2:16: error: layer \"relu2\" (relu): from: there is no layer \"frist\"; did you "
+         "mean \"first\"?"},
+        {"- relu: {name: a, from: b}\n- relu: {name: b}\n",
+         "net.yaml:1:3: error: layer \"a\" (relu): the network has a cycle: a -> b -> a"},
+        {"- relu: {name: a, from: a}\n", "the network has a cycle: a -> a"},
+        {"- relu: {name: a, from: b}\n- relu: {name: b, from: data}\n",
+         "layer \"a\" (relu): its input \"b\" comes later"},
+        {"- relu: {from: [data, data]}\n", "takes 1 input, got 2"},
+        {"- test_add\n", "takes 2 inputs, got 1"},
+        {"- linear: {units: 3, init: hee}\n", "unknown initialiser \"hee\"; did you mean \"he\"?"},
+        {"- linear: {units: 3, init: {weight: {type: he, value: 3}}}\n",
+         "the initialiser he has no key \"value\""},
+        {"- linear: {units: 3, kernels: mkl}\n", "has no kernel \"mkl\"; it has auto, onednn"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        test_net t = test_net_make(cases[i].layers, NULL);
+        CU_ASSERT_EQUAL(t.status, LAMINA_ERROR_CONFIG);
+        TEST_CONTAINS(test_net_error(&t), cases[i].message);
+        test_net_free(&t);
+    }
+}
+
+static void all_errors_are_reported(void) {
+    test_net t = test_net_make("- conv: {filters: 0, kernel: 3}\n"
+                               "- relux\n"
+                               "- linear: {unit: 5}\n",
+                               NULL);
+    CU_ASSERT_EQUAL(t.diags.count, 4); /* range, type, unknown key, missing key */
+    test_net_free(&t);
+}
+
+static void written_reads_back(void) {
+    test_net t = test_net_make(
+        "- conv: {name: 'a: b', filters: 2, kernel: [3, 1], padding: same, bias: false}\n"
+        "- linear: {units: 4, kernels: reference,\n"
+        "           init: {weight: {type: normal, value: 0.125}, bias: he}}\n"
+        "- softmax_loss\n",
+        NULL);
+    TEST_TEXT(test_net_error(&t), "");
+    lamina__text once = {0}, twice = {0};
+    lamina__network_write(&t.network, &once);
+    test_net again = test_net_make(once.data, NULL);
+    TEST_TEXT(test_net_error(&again), "");
+    lamina__network_write(&again.network, &twice);
+    TEST_TEXT(twice.data, once.data);
+    TEST_CONTAINS(once.data, "padding: same");
+    TEST_CONTAINS(once.data, "init: {weight: {type: normal, value: 0.125}, bias: {type: he}}");
+    lamina__text_free(&once);
+    lamina__text_free(&twice);
+    test_net_free(&again);
+    test_net_free(&t);
+}
+
+LAMINA_TESTS({"default names and inputs", default_names_and_inputs},
+             {"errors say where", errors_say_where},
+             {"all errors are reported", all_errors_are_reported},
+             {"what is written reads back", written_reads_back})
