@@ -1,0 +1,93 @@
+/* For the tests of built-in layers: a table of cases, each checked for every kernel against the
+ * layer compiled in double, and the double against finite differences. */
+#ifndef LAMINA_TESTS_LAYER_CHECKS_H
+#define LAMINA_TESTS_LAYER_CHECKS_H
+
+#include "check/check.h"
+#include "layers/builtin.h"
+#include "support.h"
+
+typedef struct layer_case {
+    const char *params, *input; /* as a case has them */
+} layer_case;
+
+typedef struct layer_registries {
+    lamina__registry *f32, *f64;
+} layer_registries;
+
+static inline layer_registries layer_open(void) {
+    layer_registries open = {NULL, NULL};
+    lamina_error error = {0};
+    if (lamina__registry_create(lamina__builtin_layers, &open.f32, &error) != LAMINA_OK ||
+        lamina__registry_create(lamina__builtin_layers_f64, &open.f64, &error) != LAMINA_OK) {
+        test_stop(error.message);
+    }
+    return open;
+}
+
+static inline void layer_close(layer_registries open) {
+    lamina__registry_free(open.f32);
+    lamina__registry_free(open.f64);
+}
+
+/* Runs one case's checks and fails with every line that failed. */
+static inline void layer_check_text(layer_registries open, const char *type, const char *text) {
+    const lamina__type_entry *entry = lamina__registry_find(open.f32, type);
+    const lamina__check_options options = {.seed = 1,
+                                           .f64 = lamina__registry_find(open.f64, type)};
+    lamina__check_report report = {0};
+    lamina_error error = {0};
+    lamina_status status = lamina__check_case(entry, text, &options, &report, &error);
+    if (status != LAMINA_OK) {
+        printf("\n      %s: %s", text, error.message);
+    }
+    for (size_t i = 0; i < report.count; i++) {
+        const lamina__check_line *line = &report.lines[i];
+        if (line->outcome == LAMINA__CHECK_FAILED || getenv("LAMINA_TEST_VERBOSE")) {
+            printf("\n      %s %s, kernel %s, %s: worst %.3g %s", type, text, line->kernel,
+                   line->check, line->worst, line->detail);
+        }
+    }
+    CU_ASSERT_EQUAL(status, LAMINA_OK);
+    CU_ASSERT_EQUAL(report.failed, 0);
+    CU_ASSERT(report.passed > 10);
+    lamina__check_report_free(&report);
+}
+
+static inline void layer_check(const char *type, const layer_case *cases, size_t n) {
+    layer_registries open = layer_open();
+    for (size_t i = 0; i < n; i++) {
+        char text[512];
+        snprintf(text, sizeof(text), "{input: %s, params: %s}", cases[i].input, cases[i].params);
+        layer_check_text(open, type, text);
+    }
+    layer_close(open);
+}
+
+/* The cases that the type itself brings. */
+static inline void layer_check_own(const char *type) {
+    layer_registries open = layer_open();
+    const char *const *cases = lamina__registry_find(open.f32, type)->type->cases;
+    CU_ASSERT(cases != NULL && cases[0] != NULL);
+    for (; cases != NULL && *cases != NULL; cases++) {
+        layer_check_text(open, type, *cases);
+    }
+    layer_close(open);
+}
+
+/* A case that the layer must refuse, saying `part`. */
+static inline void layer_refuses(const char *type, const char *text, const char *part) {
+    layer_registries open = layer_open();
+    lamina__check_report report = {0};
+    lamina_error error = {0};
+    CU_ASSERT(lamina__check_case(lamina__registry_find(open.f32, type), text, NULL, &report,
+                                 &error) != LAMINA_OK);
+    CU_ASSERT_EQUAL(report.count, 0);
+    TEST_CONTAINS(error.message, part);
+    lamina__check_report_free(&report);
+    layer_close(open);
+}
+
+#define LAYER_CHECK(type, cases) layer_check(type, cases, sizeof(cases) / sizeof((cases)[0]))
+
+#endif
