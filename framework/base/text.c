@@ -126,11 +126,13 @@ void lamina__text_add_double(lamina__text *text, double value, bool json) {
         return;
     }
     char digits[40];
-    for (int precision = 1; precision <= 17; precision++) {
-        snprintf(digits, sizeof(digits), "%.*g", precision, value);
-        if (strtod(digits, NULL) == value) { /* written and read in one locale */
-            break;
-        }
+    if (value == trunc(value) && fabs(value) < 1e15) {
+        snprintf(digits, sizeof(digits), "%.0f", value); /* 10, not 1e+01 */
+    } else {
+        int precision = 1;
+        do { /* written and read in one locale */
+            snprintf(digits, sizeof(digits), "%.*g", precision, value);
+        } while (strtod(digits, NULL) != value && ++precision <= 17);
     }
     for (char *s = digits; *s != '\0'; s++) {
         if (*s == ',') { /* the program set a locale with a decimal comma */

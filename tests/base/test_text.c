@@ -80,6 +80,10 @@ static void test_doubles(void) {
     check_double(0.1 + 0.2, true, "0.30000000000000004");
     check_double(1e-300, false, "1e-300");
     check_double(123456789012, false, "123456789012");
+    check_double(10, true, "10");
+    check_double(-1000, true, "-1000");
+    check_double(1e20, true, "1e+20");
+    check_double(0.001, true, "0.001");
     check_double(NAN, false, "nan");
     check_double(INFINITY, false, "inf");
     check_double(-INFINITY, false, "-inf");
