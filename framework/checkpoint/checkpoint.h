@@ -17,7 +17,8 @@ typedef struct lamina__progress {
     uint64_t seed;
     double loss_sum; /* of this epoch so far */
     int64_t correct, seen;
-    double best_accuracy; /* of the test split (of the training split when there is none); < 0: none yet */
+    double best_accuracy; /* of the test split (of the training split when there is none); < 0: none
+                             yet */
     int64_t best_epoch;
     double seconds; /* trained so far, all runs */
 } lamina__progress;
@@ -51,8 +52,8 @@ typedef struct lamina__checkpoint {
     char *config_origin;   /* the path it was read from */
     char *optimizer;       /* type; NULL: a file of weights only */
     lamina__progress progress;
-    lamina__data_id data[2];     /* train, test */
-    lamina__metrics metrics[2];  /* train, test */
+    lamina__data_id data[2];    /* train, test */
+    lamina__metrics metrics[2]; /* train, test */
     lamina__plan_record plan;
     int32_t threads;
     char *isa, *onednn_version, *lamina_version, *created; /* set by save */
@@ -61,8 +62,8 @@ typedef struct lamina__checkpoint {
 void lamina__checkpoint_free(lamina__checkpoint *); /* contents of one that was read */
 
 /* Writes everything: the checkpoint's fields, and the net's weights and state, and the slots. The
- * plan is taken from the net. `path` is replaced in one step; on any error the old file is untouched
- * and no temporary file is left. */
+ * plan is taken from the net. `path` is replaced in one step; on any error the old file is
+ * untouched and no temporary file is left. */
 lamina_status lamina__checkpoint_save(const char *path, const lamina__checkpoint *,
                                       const lamina__net *, const lamina__slot *slots,
                                       size_t n_slots, lamina_error *);
@@ -97,6 +98,13 @@ lamina_status lamina__checkpoint_diff(const char *a, const char *b, lamina__text
  * rename, fsync of the folder. */
 lamina_status lamina__write_file(const char *path, const void *bytes, size_t length,
                                  lamina_error *);
+/* The same for a file that lies in several pieces of memory. */
+typedef struct lamina__piece {
+    const void *bytes;
+    size_t length;
+} lamina__piece;
+lamina_status lamina__write_pieces(const char *path, const lamina__piece *, size_t n_pieces,
+                                   lamina_error *);
 
 /* An HDF5 file being made in memory, for `dump`: add float32 datasets, then put it at a path. */
 typedef struct lamina__h5_writer lamina__h5_writer;
