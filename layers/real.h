@@ -39,24 +39,14 @@ static inline lamina_real lamina__log(lamina_real x) {
 }
 
 /* Before a function with vector loops: compiled for several instruction sets, of which the loader
- * takes the best that the processor has. Not where there is no such loader, nor under sanitizers,
- * which instrument the choice before they are ready for it. */
-#define LAMINA__VECTOR_CLONES
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__has_attribute)
-#if __has_attribute(target_clones)
-#undef LAMINA__VECTOR_CLONES
+ * takes the best that the processor has. Not where there is no such loader, nor with Clang (14
+ * makes the names of what it generates for a static function global), nor under sanitizers, which
+ * instrument the choice before they are ready for it. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) &&       \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define LAMINA__VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#undef LAMINA__VECTOR_CLONES
+#else
 #define LAMINA__VECTOR_CLONES
-#endif
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#undef LAMINA__VECTOR_CLONES
-#define LAMINA__VECTOR_CLONES
-#endif
 #endif
 
 #endif
