@@ -1,5 +1,5 @@
 /* Max pooling by oneDNN. Its forward pass saves which element of each window was the largest, in a
- * form that only its own backward pass can read. */
+ * form that only its own backward pass can read. It passes over NaNs in a window. */
 #include "layers/max_pool/max_pool.h"
 
 #if !LAMINA_LAYERS_F64
@@ -25,15 +25,15 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     return lamina__onednn_create(call, &spec, setup, passes, kernel);
 }
 
-const lamina_kernel lamina__max_pool_onednn = {.struct_size = sizeof(lamina_kernel),
-                                               .name = "onednn",
-                                               .doc = "oneDNN's max pooling, channels-last.",
-                                               .passes =
-                                                   LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA,
-                                               .flags = LAMINA_KERNEL_TOGETHER,
-                                               .applies = applies,
-                                               .create = create,
-                                               .run = lamina__onednn_run,
-                                               .destroy = lamina__onednn_destroy};
+const lamina_kernel lamina__max_pool_onednn = {
+    .struct_size = sizeof(lamina_kernel),
+    .name = "onednn",
+    .doc = "oneDNN's max pooling, channels-last; NaNs are passed over.",
+    .passes = LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA,
+    .flags = LAMINA_KERNEL_TOGETHER,
+    .applies = applies,
+    .create = create,
+    .run = lamina__onednn_run,
+    .destroy = lamina__onednn_destroy};
 
 #endif

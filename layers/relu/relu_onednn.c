@@ -1,4 +1,5 @@
-/* Rectified linear unit by oneDNN. Backward reads the output, so both passes can work in place. */
+/* Rectified linear unit by oneDNN. Backward reads the output, so both passes can work in place.
+ * Unlike the reference it makes 0 of a NaN, as x86's maximum does. */
 #include "layers/relu/relu.h"
 
 #if !LAMINA_LAYERS_F64
@@ -23,7 +24,7 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
 
 const lamina_kernel lamina__relu_onednn = {.struct_size = sizeof(lamina_kernel),
                                            .name = "onednn",
-                                           .doc = "oneDNN's elementwise kernel.",
+                                           .doc = "oneDNN's elementwise kernel; a NaN becomes 0.",
                                            .passes =
                                                LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA,
                                            .applies = applies,
