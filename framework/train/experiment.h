@@ -26,8 +26,10 @@ typedef struct lamina__experiment {
     lamina__registry *registry; /* built-in layers and the config's plugins */
     char *path;                 /* as given */
     char *source;               /* the YAML as given */
-    char *resolved;             /* with every default, and --set, filled in: valid as a config itself */
-    uint64_t seed;
+    char *resolved; /* with every default, and --set, filled in: valid as a config itself */
+    char **plugins; /* absolute paths of those that were loaded */
+    size_t n_plugins, plugins_capacity;
+    int64_t seed;                /* 0 .. 2^53 - 1 */
     lamina__source_spec data[2]; /* train, test */
     lamina__normalize normalize;
     lamina__network network;
@@ -42,7 +44,7 @@ typedef struct lamina__experiment_options {
     size_t n_set;
     const char *const *plugins; /* --plugin, beside the config's own; paths as given */
     size_t n_plugins;
-    const char *text; /* when not NULL: the YAML itself (from a checkpoint); path is its name */
+    const char *text;    /* when not NULL: the YAML itself (from a checkpoint); path is its name */
     bool ignore_plugins; /* do not load those the config names (a checkpoint's own copy of it) */
 } lamina__experiment_options;
 
@@ -51,8 +53,17 @@ lamina_status lamina__experiment_read(const char *path, const lamina__experiment
                                       lamina__experiment **, lamina__diags *);
 void lamina__experiment_free(lamina__experiment *);
 
+/* The config's own sections with their parameter tables, for help and the manual. */
+typedef struct lamina__section {
+    const char *key, *doc; /* "": the top level */
+    lamina__table table;
+} lamina__section;
+#define LAMINA__N_SECTIONS 4
+lamina__section lamina__section_at(size_t i);
+
 /* Opens the sources that the config names, checks them against each other (same image shape) and
- * builds the net. sources[]: train, test; NULL where not given. */
+ * against the network (labels below its outputs), and builds the net. sources[]: train, test; NULL
+ * where not given. */
 typedef struct lamina__prepared {
     lamina__source *source[2];
     lamina__net *net;
@@ -63,10 +74,13 @@ typedef struct lamina__prepare_options {
     const char *kernels;
     const lamina__plan_record *recorded;
     bool training, keep_all, shapes_only;
+    bool test_only;   /* leave the training split alone */
+    int64_t input[3]; /* channels, height, width: no source is opened; 0: those of the data */
 } lamina__prepare_options;
 
-lamina_status lamina__experiment_prepare(const lamina__experiment *, const lamina__prepare_options *,
-                                         lamina__prepared *, lamina__diags *, lamina_error *);
+lamina_status lamina__experiment_prepare(const lamina__experiment *,
+                                         const lamina__prepare_options *, lamina__prepared *,
+                                         lamina__diags *, lamina_error *);
 void lamina__prepared_free(lamina__prepared *);
 
 #endif

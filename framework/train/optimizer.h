@@ -2,7 +2,8 @@
  * net's weight block, so it runs on all threads, each over its own part, in one pass over memory.
  *
  * sgd, as torch.optim.SGD: g += weight_decay * w; v = momentum * v + g (v = g at the first step);
- * d = nesterov ? g + momentum * v : v; w -= learning_rate * d. Sutskever et al. 2013 for Nesterov's. */
+ * d = nesterov ? g + momentum * v : v; w -= learning_rate * d. Sutskever et al. 2013 for
+ * Nesterov's. */
 #ifndef LAMINA_TRAIN_OPTIMIZER_H
 #define LAMINA_TRAIN_OPTIMIZER_H
 
@@ -20,7 +21,12 @@ lamina_status lamina__optimizer_read(const lamina__node *, lamina__optimizer_con
                                      lamina__diags *);
 void lamina__optimizer_config_free(lamina__optimizer_config *);
 void lamina__optimizer_config_write(const lamina__optimizer_config *, lamina__text *);
+const char *lamina__optimizer_config_name(const lamina__optimizer_config *);
 double lamina__optimizer_learning_rate(const lamina__optimizer_config *); /* as configured */
+
+/* What there is, for help and the manual. Returns the name. */
+size_t lamina__optimizer_types(void);
+const char *lamina__optimizer_type_at(size_t i, const char **doc, lamina__table *);
 
 typedef struct lamina__optimizer lamina__optimizer;
 

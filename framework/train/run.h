@@ -18,10 +18,10 @@ typedef enum lamina__event_kind {
 
 typedef struct lamina__event {
     lamina__event_kind kind;
-    int64_t epoch, epochs;  /* epoch: from 1, the one that runs or has just finished */
-    int64_t step;           /* steps done in all */
-    int64_t steps_of_epoch; /* in a whole epoch */
-    int64_t step_of_epoch;  /* done */
+    int64_t epoch, epochs;             /* epoch: from 1, the one that runs or has just finished */
+    int64_t step;                      /* steps done in all */
+    int64_t steps_of_epoch;            /* in a whole epoch */
+    int64_t step_of_epoch;             /* done */
     double train_loss, train_accuracy; /* mean over this epoch so far */
     double test_loss, test_accuracy;   /* EPOCH; NaN without a test split */
     double learning_rate, images_per_second, seconds;
@@ -34,27 +34,27 @@ typedef struct lamina__event {
 typedef void lamina__event_fn(void *user, const lamina__event *);
 
 typedef struct lamina__run_options {
-    const char *out;    /* folder */
-    bool resume;        /* go on from resume_from, or out/checkpoints/last.h5 when that is NULL */
+    const char *out; /* folder */
+    bool resume;     /* go on from resume_from, or out/checkpoints/last.h5 when that is NULL */
     const char *resume_from;
-    bool overwrite;     /* a run that is there already is removed first */
-    int threads;        /* 0: default */
+    bool overwrite; /* a run that is there already is removed first */
+    int threads;    /* 0: default */
     const char *kernels;
     lamina__event_fn *on_event;
     void *user;
     const volatile int *stop; /* becomes a signal's number when the run shall end after this step */
 } lamina__run_options;
 
-/* Trains to the end. LAMINA_OK; LAMINA_ERROR_INTERRUPTED after *stop (a checkpoint of that very step
- * was written); LAMINA_ERROR_NOTHING_TO_DO when the checkpoint is at the end already;
+/* Trains to the end. LAMINA_OK; LAMINA_ERROR_INTERRUPTED after *stop (a checkpoint of that very
+ * step was written); LAMINA_ERROR_NOTHING_TO_DO when the checkpoint is at the end already;
  * LAMINA_ERROR_NUMERIC; config errors in diags. */
 lamina_status lamina__run(const lamina__experiment *, const lamina__run_options *, lamina__diags *,
                           lamina_error *);
 
-/* Loss and accuracy over a whole source, in order. confusion: classes x classes counts, rows by label,
- * or NULL. */
+/* Loss and accuracy over a whole source, in order. confusion: classes x classes counts, rows by
+ * label, or NULL. stop: as above, or NULL; LAMINA_ERROR_INTERRUPTED between two batches. */
 lamina_status lamina__evaluate(lamina__net *, const lamina__source *, const lamina__normalize *,
                                int64_t batch, int64_t classes, int64_t *confusion,
-                               lamina__result *, lamina_error *);
+                               const volatile int *stop, lamina__result *, lamina_error *);
 
 #endif

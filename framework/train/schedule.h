@@ -21,4 +21,8 @@ void lamina__schedule_config_write(const lamina__schedule_config *, lamina__text
 /* step and epoch: done before. */
 double lamina__schedule_factor(const lamina__schedule_config *, int64_t step, int64_t epoch);
 
+/* What there is, for help and the manual. Returns the name. */
+size_t lamina__schedule_types(void);
+const char *lamina__schedule_type_at(size_t i, const char **doc, lamina__table *);
+
 #endif

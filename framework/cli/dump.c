@@ -1,0 +1,289 @@
+/* lamina dump: one training step on the first batch, opened up into an HDF5 file, so that it can be
+ * compared with any other framework's. All is float32 in logical order (N,C,H,W; O,I,H,W).
+ *
+ * /input /labels /loss, /layers/<name>/{output,d_output}, /weights/<layer>/<name>,
+ * /gradients/<layer>/<name>, /updated/<layer>/<name>. d_output is the gradient of the mean loss. */
+#include "base/alloc.h"
+#include "cli/cli.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct dump {
+    lamina__net *net;
+    lamina__optimizer *optimizer;
+    lamina__h5_writer *writer;
+    lamina_error *error;
+    float *before, *gradients; /* like the weight block */
+    lamina_status status;      /* the first failure; then nothing more is added */
+} dump;
+
+/* ---- Adding -------------------------------------------------------------------------------- */
+
+/* shape: as it shall be in the file; data in that row-major order. */
+static void add(dump *d, const lamina_shape *shape, const float *data, const char *fmt, ...)
+    LAMINA_PRINTF(4, 5);
+
+static void add(dump *d, const lamina_shape *shape, const float *data, const char *fmt, ...) {
+    lamina__text name = {0};
+    va_list args;
+    if (d->status != LAMINA_OK) {
+        return;
+    }
+    va_start(args, fmt);
+    lamina__text_add_va(&name, fmt, args);
+    va_end(args);
+    d->status = name.failed ? lamina__fail_memory(d->error, "a name")
+                            : lamina__h5_add(d->writer, name.data, shape, data, d->error);
+    lamina__text_free(&name);
+}
+
+/* Room for a tensor in logical order; lamina__free. */
+static float *room(dump *d, const lamina_shape *shape) {
+    int64_t count = lamina__shape_count(shape);
+    float *logical = d->status == LAMINA_OK ? lamina__calloc((size_t)count, sizeof(float)) : NULL;
+    if (logical == NULL && d->status == LAMINA_OK) {
+        d->status = lamina__fail_memory(d->error, "a tensor in logical order");
+    }
+    return logical;
+}
+
+static void add_tensor(dump *d, const lamina_tensor *tensor, const char *group, const char *layer,
+                       const char *name) {
+    float *logical = room(d, &tensor->shape);
+    if (logical != NULL) {
+        lamina__tensor_to_logical(tensor, logical);
+        add(d, &tensor->shape, logical, "/%s/%s/%s", group, layer, name);
+    }
+    lamina__free(logical);
+}
+
+/* All weights out of a block that is laid out like the net's. */
+static void add_weights(dump *d, float *block, const char *group) {
+    for (int32_t i = 0; i < lamina__net_n_weights(d->net); i++) {
+        lamina__net_weight weight = lamina__net_weight_at(d->net, i);
+        lamina_tensor view;
+        float *logical = room(d, &weight.weight->shape);
+        if (logical == NULL) {
+            return;
+        }
+        lamina__weight_view(&view, weight.weight, block + weight.offset);
+        lamina__tensor_to_logical(&view, logical);
+        add(d, &weight.weight->shape, logical, "/%s/%s/%s", group, weight.layer,
+            weight.weight->name);
+        lamina__free(logical);
+    }
+}
+
+static void add_layers(dump *d) {
+    for (int32_t i = 0; i < lamina__net_n_layers(d->net); i++) {
+        const lamina__instance *layer = lamina__net_layer(d->net, i);
+        for (int32_t k = 0; k < layer->n_out && d->status == LAMINA_OK; k++) {
+            lamina_tensor out = {0}, d_out = {0};
+            char name[32] = "output", d_name[32] = "d_output";
+            if (k > 0) {
+                snprintf(name, sizeof(name), "output_%d", (int)k);
+                snprintf(d_name, sizeof(d_name), "d_output_%d", (int)k);
+            }
+            if (lamina__net_output(d->net, i, k, &out, &d_out) != LAMINA_OK) {
+                d->status = lamina__fail(d->error, LAMINA_ERROR_INTERNAL,
+                                         "%s: its output was not kept", layer->name);
+            } else {
+                add_tensor(d, &out, "layers", layer->name, name);
+            }
+            if (d_out.data != NULL) {
+                add_tensor(d, &d_out, "layers", layer->name, d_name);
+            }
+        }
+    }
+}
+
+static void add_batch(dump *d, const lamina__batch *batch, const lamina__source *source) {
+    const lamina_shape images = {
+        LAMINA_F32, 4, {batch->samples, source->channels, source->height, source->width}};
+    const lamina_shape labels = {LAMINA_F32, 1, {batch->samples}};
+    lamina_tensor view;
+    float *logical = room(d, &images), *numbers = room(d, &labels);
+    if (logical != NULL && numbers != NULL) {
+        lamina__tensor_view(&view, &images, (void *)batch->images);
+        lamina__tensor_to_logical(&view, logical);
+        add(d, &images, logical, "/input");
+        for (int64_t i = 0; i < batch->samples; i++) {
+            numbers[i] = (float)batch->labels[i];
+        }
+        add(d, &labels, numbers, "/labels");
+    }
+    lamina__free(logical);
+    lamina__free(numbers);
+}
+
+/* ---- The step ------------------------------------------------------------------------------ */
+
+/* Keeps the gradient, then updates as ever. */
+static void keep_and_update(void *arg, int32_t weight, int64_t begin, int64_t end,
+                            const float *gradient) {
+    dump *d = arg;
+    memcpy(d->gradients + begin, gradient, (size_t)(end - begin) * sizeof(float));
+    lamina__optimizer_update(d->optimizer, weight, begin, end, gradient);
+}
+
+static void run_step(dump *d, const lamina__experiment *experiment, const lamina__source *source,
+                     const lamina__progress *progress, lamina__loader *loader) {
+    lamina__result result = {0};
+    size_t bytes = (size_t)lamina__net_weight_floats(d->net) * sizeof(float);
+    d->before = lamina__alloc(bytes);
+    d->gradients = lamina__calloc(bytes + 1, 1);
+    if (d->before == NULL || d->gradients == NULL) {
+        d->status = lamina__fail_memory(d->error, "copies of the weights");
+        return;
+    }
+    memcpy(d->before, lamina__net_weight_block(d->net), bytes);
+    lamina__loader_start(loader, 0, 0);
+    const lamina__batch *batch = lamina__loader_next(loader);
+    if (batch == NULL) {
+        d->status =
+            lamina__fail(d->error, LAMINA_ERROR_DATA, "%s: has no batch", source->description);
+        return;
+    }
+    double rate = lamina__optimizer_learning_rate(&experiment->optimizer) *
+                  lamina__schedule_factor(&experiment->schedule, progress->step, progress->epoch);
+    lamina__optimizer_begin(d->optimizer, progress->step, rate);
+    d->status = lamina__net_train_step(d->net, batch, progress->step, keep_and_update, d, &result,
+                                       d->error);
+    if (d->status != LAMINA_OK) {
+        return;
+    }
+    const lamina_shape one = {LAMINA_F32, 1, {1}};
+    float loss = (float)(result.loss_sum / (double)result.samples);
+    add_batch(d, batch, source);
+    add(d, &one, &loss, "/loss");
+    add_layers(d);
+    add_weights(d, d->before, "weights");
+    add_weights(d, d->gradients, "gradients");
+    add_weights(d, lamina__net_weight_block(d->net), "updated");
+}
+
+/* The optimizer, and the checkpoint's weights and slots in it and the net. */
+static lamina_status fill(dump *d, const lamina__experiment *experiment, const char *path,
+                          lamina__progress *progress) {
+    lamina__checkpoint_file *file = NULL;
+    lamina__checkpoint checkpoint = {0};
+    lamina__slot slots[8];
+    lamina_status status =
+        lamina__optimizer_create(&experiment->optimizer, d->net, &d->optimizer, d->error);
+    if (status != LAMINA_OK || path == NULL) {
+        return status;
+    }
+    status = lamina__checkpoint_open(path, &file, &checkpoint, d->error);
+    size_t n = lamina__optimizer_n_slots(d->optimizer);
+    for (size_t i = 0; i < n; i++) {
+        slots[i] = (lamina__slot){lamina__optimizer_slot_name(d->optimizer, i),
+                                  lamina__optimizer_slot_data(d->optimizer, i)};
+    }
+    if (status == LAMINA_OK) {
+        /* A file of weights only has no slots: they start at 0. */
+        size_t wanted = checkpoint.optimizer != NULL ? n : 0;
+        status = lamina__checkpoint_load(file, d->net, slots, wanted, d->error);
+        *progress = checkpoint.progress;
+    }
+    lamina__checkpoint_close(file);
+    lamina__checkpoint_free(&checkpoint);
+    return status;
+}
+
+static int make_dump(const lamina__experiment *experiment, const lamina__common *common,
+                     const char *checkpoint, const char *output) {
+    lamina__prepared prepared = {0};
+    lamina__diags diags = {0};
+    lamina_error error = {0};
+    lamina__loader *loader = NULL;
+    lamina__progress progress = {0};
+    dump d = {.error = &error};
+    const lamina__prepare_options options = {
+        .threads = (int)common->threads,
+        .kernels = common->kernels,
+        .training = true,
+        .keep_all = true,
+    };
+    d.status = lamina__experiment_prepare(experiment, &options, &prepared, &diags, &error);
+    if (d.status != LAMINA_OK) {
+        goto done;
+    }
+    d.net = prepared.net;
+    const lamina__loader_options loading = {
+        .batch = experiment->train.batch,
+        .seed = (uint64_t)experiment->seed,
+        .shuffle = 1,
+        .normalize = &experiment->normalize,
+    };
+    d.status = fill(&d, experiment, checkpoint, &progress);
+    if (d.status == LAMINA_OK) {
+        d.status = lamina__loader_open(prepared.source[0], &loading, &loader, &error);
+    }
+    if (d.status == LAMINA_OK) {
+        d.status = lamina__h5_create(&d.writer, &error);
+    }
+    if (d.status == LAMINA_OK) {
+        run_step(&d, experiment, prepared.source[0], &progress, loader);
+    }
+    if (d.status == LAMINA_OK) {
+        d.status = lamina__h5_write(d.writer, output, &error);
+    }
+
+done:;
+    int result = lamina__report(experiment->path, &diags, d.status, &error);
+    lamina__h5_free(d.writer);
+    lamina__loader_close(loader);
+    lamina__optimizer_free(d.optimizer);
+    lamina__free(d.before);
+    lamina__free(d.gradients);
+    lamina__prepared_free(&prepared);
+    lamina__diags_free(&diags);
+    return result;
+}
+
+static int run(const lamina__command *command, int argc, char **argv) {
+    lamina__common common = {0};
+    const char *output = NULL, *checkpoint = NULL;
+    const lamina__option table[] = {
+        {"-o", "FILE", LAMINA__OPTION_TEXT, &output, "the HDF5 file to write"},
+        {"--checkpoint", "FILE", LAMINA__OPTION_TEXT, &checkpoint,
+         "take weights and optimizer from there; default: fresh ones"},
+        LAMINA__OPTION_SET(common),
+        LAMINA__OPTION_PLUGIN(common),
+        LAMINA__OPTION_THREADS(common),
+        LAMINA__OPTION_KERNELS(common),
+    };
+    lamina__words arguments = {0};
+    lamina__experiment *experiment = NULL;
+    int result = lamina__options_parse(command, table, sizeof(table) / sizeof(table[0]), argc, argv,
+                                       &arguments);
+    if (result >= 0) {
+        goto done;
+    }
+    if (output == NULL) {
+        result = lamina__usage("dump: needs a file to write: -o FILE.h5");
+        goto done;
+    }
+    lamina__log_to_stderr(false);
+    result = lamina__read_config(arguments.items[0], &common, &experiment);
+    if (result < 0) {
+        result = make_dump(experiment, &common, checkpoint, output);
+    }
+
+done:
+    lamina__experiment_free(experiment);
+    lamina__common_free(&common);
+    lamina__free(arguments.items);
+    return result;
+}
+
+const lamina__command lamina__dump_command = {
+    .name = "dump",
+    .arguments = "CONFIG",
+    .summary = "one training step, opened up: every tensor into an HDF5 file",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .run = run,
+};

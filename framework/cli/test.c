@@ -1,0 +1,159 @@
+/* lamina test: accuracy and loss of a checkpoint on the test split, and which classes it confuses.
+ */
+#include "base/alloc.h"
+#include "cli/cli.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define MATRIX_CLASSES  32 /* with more the matrix is no longer readable: a list then */
+#define LIST_LENGTH     20
+#define COUNTED_CLASSES 2048 /* beyond, not even counted: memory grows with the square */
+
+/* counts: (classes, classes), rows by label. */
+static void print_matrix(const int64_t *counts, int64_t classes) {
+    printf("\nconfusion matrix (rows: label, columns: predicted)\n      ");
+    for (int64_t k = 0; k < classes; k++) {
+        printf(" %6" PRId64, k);
+    }
+    printf("\n");
+    for (int64_t i = 0; i < classes; i++) {
+        printf("%6" PRId64, i);
+        for (int64_t k = 0; k < classes; k++) {
+            printf(" %6" PRId64, counts[i * classes + k]);
+        }
+        printf("\n");
+    }
+}
+
+/* The most frequent mistakes; takes them out of counts one by one. */
+static void print_list(int64_t *counts, int64_t classes) {
+    printf("\nmost frequent mistakes (label, predicted, how often)\n");
+    for (int line = 0; line < LIST_LENGTH; line++) {
+        int64_t worst = -1;
+        for (int64_t i = 0; i < classes * classes; i++) {
+            if (i / classes != i % classes && counts[i] > 0 &&
+                (worst < 0 || counts[i] > counts[worst])) {
+                worst = i;
+            }
+        }
+        if (worst < 0) {
+            break;
+        }
+        printf("%6" PRId64 " %6" PRId64 " %6" PRId64 "\n", worst / classes, worst % classes,
+               counts[worst]);
+        counts[worst] = 0;
+    }
+}
+
+static lamina_status evaluate(const lamina__experiment *experiment,
+                              const lamina__prepared *prepared, bool quiet, lamina_error *error) {
+    const lamina__source *test = prepared->source[1];
+    int64_t classes = lamina__net_classes(prepared->net), *counts = NULL;
+    lamina__result result;
+    if (!quiet && classes <= COUNTED_CLASSES) {
+        counts = lamina__calloc((size_t)classes * (size_t)classes, sizeof(*counts));
+        if (counts == NULL) {
+            return lamina__fail_memory(error, "the confusion matrix");
+        }
+    }
+    lamina_status status =
+        lamina__evaluate(prepared->net, test, &experiment->normalize, experiment->train.batch,
+                         classes, counts, NULL, &result, error);
+    if (status == LAMINA_OK) {
+        double samples = (double)result.samples;
+        printf("%s: %" PRId64 " samples, accuracy %.2f%% (%" PRId64 " wrong), loss %.6g\n",
+               test->description, result.samples, 100 * (double)result.correct / samples,
+               result.samples - result.correct, result.loss_sum / samples);
+        if (counts != NULL && classes <= MATRIX_CLASSES) {
+            print_matrix(counts, classes);
+        } else if (counts != NULL) {
+            print_list(counts, classes);
+        }
+    }
+    lamina__free(counts);
+    return status;
+}
+
+/* With the kernels it was trained with, so that the numbers are those of the training; on another
+ * machine, where they may not run, with its own. */
+static lamina_status prepare(const lamina__experiment *experiment, const lamina__common *common,
+                             const lamina__checkpoint *checkpoint, lamina__prepared *prepared,
+                             lamina__diags *diags, lamina_error *error) {
+    lamina__prepare_options options = {
+        .threads = (int)common->threads,
+        .kernels = common->kernels,
+        .recorded = common->kernels ? NULL : &checkpoint->plan,
+        .test_only = true,
+    };
+    lamina_status status = lamina__experiment_prepare(experiment, &options, prepared, diags, error);
+    if (status == LAMINA_OK || options.recorded == NULL || diags->count == 0) {
+        return status;
+    }
+    lamina__diags_free(diags);
+    options.recorded = NULL;
+    return lamina__experiment_prepare(experiment, &options, prepared, diags, error);
+}
+
+static int test(const char *path, const lamina__common *common) {
+    lamina__checkpoint_file *file = NULL;
+    lamina__checkpoint checkpoint = {0};
+    lamina__experiment *experiment = NULL;
+    lamina__prepared prepared = {0};
+    lamina__diags diags = {0};
+    lamina_error error = {0};
+    int result = lamina__read_checkpoint(path, common, &file, &checkpoint, &experiment);
+    if (result >= 0) {
+        goto done;
+    }
+    lamina_status status = prepare(experiment, common, &checkpoint, &prepared, &diags, &error);
+    if (status == LAMINA_OK) {
+        status = lamina__checkpoint_load(file, prepared.net, NULL, 0, &error);
+    }
+    if (status == LAMINA_OK) {
+        if (!common->quiet) {
+            printf("%s: epoch %" PRId64 ", step %" PRId64 "\n", path, checkpoint.progress.epoch,
+                   checkpoint.progress.step);
+        }
+        status = evaluate(experiment, &prepared, common->quiet, &error);
+    }
+    result = lamina__report(path, &diags, status, &error);
+
+done:
+    lamina__prepared_free(&prepared);
+    lamina__experiment_free(experiment);
+    lamina__checkpoint_close(file);
+    lamina__checkpoint_free(&checkpoint);
+    lamina__diags_free(&diags);
+    return result;
+}
+
+static int run(const lamina__command *command, int argc, char **argv) {
+    lamina__common common = {0};
+    const lamina__option table[] = {
+        LAMINA__OPTION_SET(common),
+        LAMINA__OPTION_PLUGIN(common),
+        LAMINA__OPTION_THREADS(common),
+        LAMINA__OPTION_KERNELS(common),
+        {"--quiet", NULL, LAMINA__OPTION_FLAG, &common.quiet, "the one line of results only"},
+    };
+    lamina__words arguments = {0};
+    int result = lamina__options_parse(command, table, sizeof(table) / sizeof(table[0]), argc, argv,
+                                       &arguments);
+    if (result < 0) {
+        lamina__log_to_stderr(common.quiet);
+        result = test(arguments.items[0], &common);
+    }
+    lamina__common_free(&common);
+    lamina__free(arguments.items);
+    return result;
+}
+
+const lamina__command lamina__test_command = {
+    .name = "test",
+    .arguments = "CHECKPOINT",
+    .summary = "accuracy and loss of a checkpoint on the test split, confusion matrix",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .run = run,
+};

@@ -1,0 +1,150 @@
+/* From an experiment to something that runs: opens the data, checks that splits, normalisation,
+ * network and labels fit each other, and builds the net for exactly the batch sizes that will come.
+ */
+#include "train/experiment.h"
+
+#include <inttypes.h>
+
+static const char *const split_names[2] = {"train", "test"};
+
+static lamina_status open_sources(const lamina__experiment *experiment,
+                                  const lamina__prepare_options *options,
+                                  lamina__prepared *prepared, lamina_error *error) {
+    for (int split = 0; split < 2; split++) {
+        if (experiment->data[split].reader == NULL || (split == 0 && options->test_only)) {
+            continue;
+        }
+        lamina_status status =
+            lamina__source_open(&experiment->data[split], &prepared->source[split], error);
+        if (status != LAMINA_OK) {
+            lamina__error_prefix(error, "data.%s", split_names[split]);
+            return status;
+        }
+    }
+    const lamina__source *train = prepared->source[0], *test = prepared->source[1];
+    if (train == NULL && test == NULL) {
+        return lamina__fail(error, LAMINA_ERROR_USAGE,
+                            "%s: the config has no data.test to test with; add it with --set",
+                            experiment->path);
+    }
+    if (train != NULL && test != NULL &&
+        (train->channels != test->channels || train->height != test->height ||
+         train->width != test->width)) {
+        return lamina__fail(error, LAMINA_ERROR_DATA,
+                            "%s: has images of %" PRId64 "x%" PRId64 "x%" PRId64
+                            ", but %s has %" PRId64 "x%" PRId64 "x%" PRId64
+                            "; both splits need the same",
+                            test->description, test->channels, test->height, test->width,
+                            train->description, train->channels, train->height, train->width);
+    }
+    return LAMINA_OK;
+}
+
+/* One value for all channels, or one for each. */
+static lamina_status check_normalize(const lamina__experiment *experiment, int64_t channels,
+                                     lamina__diags *diags) {
+    static const char *const keys[] = {"mean", "std"};
+    const lamina_real_list *lists[] = {&experiment->normalize.mean, &experiment->normalize.std};
+    const lamina__node *data = lamina__node_get(experiment->doc->root, "data");
+    const lamina__node *normalize = lamina__node_get(data, "normalize");
+    lamina_status status = LAMINA_OK;
+    for (int i = 0; i < 2; i++) {
+        const lamina__node *node = lamina__node_get(normalize, keys[i]);
+        const lamina__node *at = node ? node : normalize ? normalize : data;
+        if (lists[i]->count > 1 && lists[i]->count != channels) {
+            status =
+                lamina__diag(diags, at,
+                             "data.normalize: %s has %d values, but the images have %" PRId64
+                             " channel%s; give one value, or one for each",
+                             keys[i], (int)lists[i]->count, channels, channels == 1 ? "" : "s");
+        }
+    }
+    return status;
+}
+
+/* Every label must have an output of its own. */
+static lamina_status check_labels(const lamina__source *source, int64_t classes,
+                                  lamina_error *error) {
+    for (int64_t i = 0; source->classes > classes && i < source->count; i++) {
+        if (source->labels[i] >= classes) {
+            return lamina__fail(
+                error, LAMINA_ERROR_DATA,
+                "%s: label %d of sample %" PRId64 ", but the network's loss has %" PRId64
+                " outputs; give its last layer at least %" PRId64,
+                source->description, (int)source->labels[i], i, classes, source->classes);
+        }
+    }
+    return LAMINA_OK;
+}
+
+static lamina__net_options net_options(const lamina__experiment *experiment,
+                                       const lamina__prepare_options *options,
+                                       const lamina__prepared *prepared) {
+    const lamina__source *any = prepared->source[0] ? prepared->source[0] : prepared->source[1];
+    lamina__net_options net = {
+        .channels = any ? any->channels : options->input[0],
+        .height = any ? any->height : options->input[1],
+        .width = any ? any->width : options->input[2],
+        .batch = experiment->train.batch,
+        .threads = options->threads,
+        .training = options->training,
+        .keep_all = options->keep_all,
+        .shapes_only = options->shapes_only,
+        .kernels = options->kernels,
+        .recorded = options->recorded,
+        .seed = (uint64_t)experiment->seed,
+    };
+    for (int split = 0; split < 2; split++) {
+        const lamina__source *source = prepared->source[split];
+        net.partial[split] = source ? source->count % net.batch : 0;
+    }
+    return net;
+}
+
+lamina_status lamina__experiment_prepare(const lamina__experiment *experiment,
+                                         const lamina__prepare_options *options,
+                                         lamina__prepared *prepared, lamina__diags *diags,
+                                         lamina_error *error) {
+    lamina_status status = LAMINA_OK;
+    *prepared = (lamina__prepared){0};
+    if (options->input[0] == 0) {
+        status = open_sources(experiment, options, prepared, error);
+    }
+    if (status != LAMINA_OK) {
+        goto done;
+    }
+    lamina__net_options net = net_options(experiment, options, prepared);
+    status = check_normalize(experiment, net.channels, diags);
+    lamina_status built = lamina__net_build(&experiment->network, &net, &prepared->net, diags);
+    status = built != LAMINA_OK ? built : status;
+    if (status != LAMINA_OK) {
+        goto done;
+    }
+    if (lamina__net_loss_layer(prepared->net) < 0 && (options->training || options->test_only)) {
+        status = lamina__diag(diags, lamina__node_get(experiment->doc->root, "network"),
+                              "the network has no loss; end it with \"- softmax_loss\"");
+        goto done;
+    }
+    for (int split = 0; split < 2 && status == LAMINA_OK && !options->shapes_only; split++) {
+        if (prepared->source[split] != NULL) {
+            status =
+                check_labels(prepared->source[split], lamina__net_classes(prepared->net), error);
+        }
+    }
+
+done:
+    if (status != LAMINA_OK) {
+        lamina__prepared_free(prepared);
+        if (diags->count > 0) {
+            lamina__diags_error(diags, error);
+        }
+    }
+    return status;
+}
+
+void lamina__prepared_free(lamina__prepared *prepared) {
+    lamina__net_free(prepared->net); /* before the sources: nothing of it outlives them */
+    lamina__source_close(prepared->source[0]);
+    lamina__source_close(prepared->source[1]);
+    *prepared = (lamina__prepared){0};
+}
