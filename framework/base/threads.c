@@ -81,6 +81,10 @@ static int folder_quota(const char *folder, bool version2) {
     return processors > INT_MAX ? INT_MAX : (int)processors;
 }
 
+static int smaller(int a, int b) {
+    return a < b ? a : b;
+}
+
 /* The smallest quota on the way from root/group up to root: each ancestor's counts. */
 static int path_quota(const char *root, const char *group, bool version2) {
     char folder[PATH_MAX];
@@ -92,7 +96,7 @@ static int path_quota(const char *root, const char *group, bool version2) {
     size_t root_length = strlen(root);
     for (;;) {
         int quota = folder_quota(folder, version2);
-        least = quota < least ? quota : least;
+        least = smaller(least, quota);
         char *slash = strrchr(folder, '/');
         if (slash == NULL || (size_t)(slash - folder) < root_length) {
             return least;
@@ -113,11 +117,19 @@ static bool names_cpu(const char *controllers) {
     return false;
 }
 
-/* Lines of /proc/self/cgroup are "hierarchy:controllers:path"; version 2 is "0::path". In a
+/* One hierarchy, mounted under mount/name. */
+static int hierarchy_quota(const char *mount, const char *name, const char *group, bool version2) {
+    char root[PATH_MAX];
+    int length = snprintf(root, sizeof(root), "%s%s%s", mount, name[0] ? "/" : "", name);
+    bool fits = length > 0 && (size_t)length < sizeof(root);
+    return fits ? path_quota(root, group, version2) : INT_MAX;
+}
+
+/* Lines are "hierarchy:controllers:path"; version 2 is "0::path", alone or beside version 1. In a
  * container the path may be one of the machine outside, which is not mounted here: then only the
  * root of the mount is found, which is the container's own group. */
-static int quota_processors(void) {
-    FILE *file = fopen("/proc/self/cgroup", "re");
+int lamina__cgroup_processors(const char *groups_file, const char *mount) {
+    FILE *file = fopen(groups_file, "re");
     char line[PATH_MAX + 128];
     int least = INT_MAX;
     if (file == NULL) {
@@ -132,25 +144,22 @@ static int quota_processors(void) {
         }
         *controllers++ = '\0';
         *group++ = '\0';
-        int quota = INT_MAX, other = INT_MAX;
         if (controllers[0] == '\0') {
-            quota = path_quota("/sys/fs/cgroup", group, true);
-            other = path_quota("/sys/fs/cgroup/unified", group, true);
+            least = smaller(least, hierarchy_quota(mount, "", group, true));
+            least = smaller(least, hierarchy_quota(mount, "unified", group, true));
         } else if (names_cpu(controllers)) {
-            quota = path_quota("/sys/fs/cgroup/cpu", group, false);
-            other = path_quota("/sys/fs/cgroup/cpu,cpuacct", group, false);
+            least = smaller(least, hierarchy_quota(mount, "cpu", group, false));
+            least = smaller(least, hierarchy_quota(mount, controllers, group, false));
         }
-        least = quota < least ? quota : least;
-        least = other < least ? other : least;
     }
     fclose(file);
     return least;
 }
 
 int lamina__processors(void) {
-    int affinity = affinity_processors(), quota = quota_processors();
-    int processors = affinity < 1 ? omp_get_num_procs() : affinity;
-    processors = quota < processors ? quota : processors;
+    int affinity = affinity_processors();
+    int quota = lamina__cgroup_processors("/proc/self/cgroup", "/sys/fs/cgroup");
+    int processors = smaller(quota, affinity < 1 ? omp_get_num_procs() : affinity);
     return processors < 1 ? 1 : processors;
 }
 

@@ -5,6 +5,11 @@
 /* Processors this process may use: its affinity mask and its cgroup's CPU quota, at least 1. */
 int lamina__processors(void);
 
+/* The part of it that cgroups allow: the quota of the groups listed in groups_file
+ * ("/proc/self/cgroup") and of all groups above them, version 1 and 2, under mount
+ * ("/sys/fs/cgroup"); rounded up. INT_MAX when there is none. */
+int lamina__cgroup_processors(const char *groups_file, const char *mount);
+
 /* OMP_NUM_THREADS when it is a positive number, else lamina__processors(). */
 int lamina__default_threads(void);
 

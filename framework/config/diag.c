@@ -18,7 +18,7 @@ static void add_place(lamina__text *text, const lamina__node *at) {
     lamina__text_add(text, " ");
 }
 
-/* Cuts a message that is too long and replaces control characters. */
+/* Cuts a message that is too long; replaces control characters and what is not UTF-8. */
 static void make_line(lamina__text *text) {
     if (text->length > MAX_MESSAGE) {
         size_t end = MAX_MESSAGE - 3;
@@ -28,10 +28,13 @@ static void make_line(lamina__text *text) {
         text->length = end;
         lamina__text_add(text, "...");
     }
-    for (size_t i = 0; i < text->length; i++) {
-        if ((unsigned char)text->data[i] < 0x20 || text->data[i] == 0x7f) {
+    for (size_t i = 0; i < text->length;) {
+        size_t length = lamina__utf8_length(text->data + i);
+        if (length == 0 || (unsigned char)text->data[i] < 0x20 || text->data[i] == 0x7f) {
             text->data[i] = '?';
+            length = 1;
         }
+        i += length;
     }
 }
 

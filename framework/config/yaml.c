@@ -853,6 +853,13 @@ static lamina_status check_path(const char *path, const char *end, const lamina_
                                 lamina__diags *diags) {
     size_t segments = 1;
     bool empty = path == end || *path == '.' || end[-1] == '.';
+    for (const char *s = path; s < end;) {
+        size_t length = lamina__utf8_length(s);
+        if (length == 0) {
+            return lamina__diag(diags, place, "the path is not UTF-8");
+        }
+        s += length;
+    }
     for (const char *s = path; s < end; s++) {
         segments += *s == '.';
         empty = empty || (*s == '.' && s + 1 < end && s[1] == '.');

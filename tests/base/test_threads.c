@@ -5,8 +5,10 @@
 #include "base/threads.h"
 
 #include <float.h>
+#include <limits.h>
 #include <omp.h>
 #include <sched.h>
+#include <sys/stat.h>
 
 #define MAX_THREADS 8
 
@@ -153,6 +155,66 @@ static void test_processors(void) {
     CU_ASSERT_EQUAL(lamina__processors(), processors);
 }
 
+/* Writes mount/folder/name, making the folders. */
+static void put(const char *mount, const char *folder, const char *name, const char *text) {
+    char *path = test_path(mount, folder);
+    for (char *slash = path + strlen(mount); slash != NULL;) {
+        slash = strchr(slash + 1, '/');
+        if (slash != NULL) {
+            *slash = '\0';
+        }
+        mkdir(path, 0700);
+        if (slash != NULL) {
+            *slash = '/';
+        }
+    }
+    test_write(path, name, text);
+}
+
+static int quota(const char *mount, const char *groups) {
+    return lamina__cgroup_processors(test_write(mount, "groups", groups), mount);
+}
+
+static void test_cgroup2(void) {
+    char *mount = test_tmpdir();
+    put(mount, "a/b/c", "cpu.max", "max 100000\n");
+    put(mount, "a/b", "cpu.max", "250000 100000\n");
+    put(mount, "a", "cpu.max", "400000 100000\n");
+    put(mount, "d", "cpu.max", "1000 100000\n");
+    put(mount, "e", "cpu.max", "nonsense\n");
+    put(mount, "f", "cpu.max", "300000 100000\n");
+    CU_ASSERT_EQUAL(quota(mount, "0::/a/b/c\n"), 3); /* a parent's, rounded up */
+    CU_ASSERT_EQUAL(quota(mount, "0::/a\n"), 4);
+    CU_ASSERT_EQUAL(quota(mount, "0::/d\n"), 1);
+    CU_ASSERT_EQUAL(quota(mount, "0::/e\n"), INT_MAX);
+    CU_ASSERT_EQUAL(quota(mount, "0::/f\n"), 3);
+    CU_ASSERT_EQUAL(quota(mount, "0::/none/here\n"), INT_MAX);
+    CU_ASSERT_EQUAL(quota(mount, "0::/\n"), INT_MAX);
+    CU_ASSERT_EQUAL(quota(mount, ""), INT_MAX);
+    CU_ASSERT_EQUAL(quota(mount, "no colons\n1:\n"), INT_MAX);
+    CU_ASSERT_EQUAL(lamina__cgroup_processors(test_path(mount, "none"), mount), INT_MAX);
+    /* A container: the path is the machine's, the mount is the container's own group. */
+    test_write(mount, "cpu.max", "150000 100000\n");
+    CU_ASSERT_EQUAL(quota(mount, "0::/docker/1234\n"), 2);
+    CU_ASSERT_EQUAL(quota(mount, "0::/\n"), 2);
+    CU_ASSERT_EQUAL(quota(mount, "0::/d\n"), 1);
+}
+
+static void test_cgroup1(void) {
+    char *mount = test_tmpdir();
+    put(mount, "cpu/a/b", "cpu.cfs_quota_us", "-1\n");
+    put(mount, "cpu/a/b", "cpu.cfs_period_us", "100000\n");
+    put(mount, "cpu/a", "cpu.cfs_quota_us", "50000\n");
+    put(mount, "cpu/a", "cpu.cfs_period_us", "25000\n");
+    put(mount, "cpuacct,cpu/c", "cpu.cfs_quota_us", "100001\n");
+    put(mount, "cpuacct,cpu/c", "cpu.cfs_period_us", "100000\n");
+    put(mount, "memory/a", "cpu.cfs_quota_us", "1\n");
+    CU_ASSERT_EQUAL(quota(mount, "3:cpu:/a/b\n2:memory:/a\n0::/\n"), 2);
+    CU_ASSERT_EQUAL(quota(mount, "3:cpuset:/a/b\n2:memory:/a\n"), INT_MAX);
+    CU_ASSERT_EQUAL(quota(mount, "4:cpuacct,cpu:/c\n"), 2);
+    CU_ASSERT_EQUAL(quota(mount, "4:cpu:/x\n"), INT_MAX);
+}
+
 static void check_default(const char *value, int expected) {
     setenv("OMP_NUM_THREADS", value, 1);
     CU_ASSERT_EQUAL(lamina__default_threads(), expected);
@@ -186,4 +248,6 @@ LAMINA_TESTS({"each thread runs once, flushing denormals", test_regions},
              {"barriers order memory", test_barriers},
              {"fork and join order memory", test_fork_and_join},
              {"processors follow the affinity mask", test_processors},
+             {"CPU quota, cgroups version 2", test_cgroup2},
+             {"CPU quota, cgroups version 1", test_cgroup1},
              {"OMP_NUM_THREADS is heeded", test_default_threads})

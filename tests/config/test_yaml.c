@@ -455,6 +455,12 @@ static void test_set_refused(void) {
     refuse_set("train..epochs=3", missing);
     refuse_set(".train=3", missing);
     refuse_set("train.=3", missing);
+    lamina__diags diags = {0};
+    lamina__doc *doc = parse(lenet);
+    CU_ASSERT_EQUAL(lamina__doc_set(doc, "a\xff.b=1", &diags), LAMINA_ERROR_CONFIG);
+    TEST_TEXT(diags.text[0], "--set a?.b=1: error: the path is not UTF-8");
+    lamina__diags_free(&diags);
+    lamina__doc_free(doc);
     refuse_set("seed.x=3", "\"1\" is a value: it has no \"x\"");
     refuse_set("train.epochs.x.y=3", "\"10\" is a value: it has no \"x\"");
     refuse_set("train.epochs=[1", "not valid YAML: did not find expected ',' or ']'");
