@@ -28,7 +28,7 @@ static lamina_status open_with(const setting *settings, lamina__source **source,
     CU_ASSERT_FATAL(lamina__synthetic_reader.config_size <= sizeof(config));
     for (size_t i = 0; i < lamina__synthetic_reader.n_params; i++) {
         const lamina_param *param = &lamina__synthetic_reader.params[i];
-        *(int64_t *)(void *)(config + param->offset) = atoll(param->def);
+        *(int64_t *)(void *)(config + param->offset) = strtoll(param->def, NULL, 10);
     }
     for (; settings->name != NULL; settings++) {
         const lamina_param *param = find(settings->name);
