@@ -411,6 +411,21 @@ static void test_pooling_is_a_matrix(void) {
     }
 }
 
+/* Of equal values the first in row order is the largest. */
+static void test_max_pool_of_equals(void) {
+    static layer_run r;
+    for (size_t i = 0; i < N_VARIANTS; i++) {
+        draw_run(&r, 11);
+        for (size_t k = 0; k < 9; k++) {
+            r.in[k] = -1;
+        }
+        run_layer(&variants[i], "max_pool", "{input: [1, 1, 3, 3], params: {kernel: 2, stride: 1}}",
+                  &r);
+        const double dx[] = {r.d_out[0], r.d_out[1], 0, r.d_out[2], r.d_out[3], 0, 0, 0, 0};
+        SAME(&variants[i], r.d_in, dx, 9);
+    }
+}
+
 static void test_relu_is_a_diagonal(void) {
     static const double x[] = {-2, -0.5, 0, 0.25, 3}, y[] = {0, 0, 0, 0.25, 3};
     static layer_run r;
@@ -544,6 +559,7 @@ LAMINA_TESTS({"a convolution is y = Cx, its gradient C^T dy", test_convolution_i
              {"two linear layers follow the chain rule", test_chain_rule},
              {"least squares", test_least_squares},
              {"pooling is a matrix", test_pooling_is_a_matrix},
+             {"max pooling takes the first of equals", test_max_pool_of_equals},
              {"relu is a diagonal matrix", test_relu_is_a_diagonal},
              {"the Jacobian of softmax is diag(s) - s s^T", test_softmax_jacobian},
              {"softmax over the channels of each pixel", test_softmax_of_pixels},
