@@ -12,8 +12,9 @@
 void lamina__plan_record_free(lamina__plan_record *record) {
     for (size_t i = 0; i < record->count; i++) {
         lamina__free(record->kernels[i].layer);
-        for (int pass = 0; pass < LAMINA__N_PASSES; pass++)
+        for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
             lamina__free(record->kernels[i].kernel[pass]);
+        }
     }
     lamina__free(record->kernels);
     *record = (lamina__plan_record){0};
@@ -25,12 +26,15 @@ static void decide_cut(lamina__net *net) {
     const lamina__net_options *options = &net->options;
     net->threads = options->threads > 0 ? options->threads : lamina__default_threads();
     net->shards = net->threads;
-    if (options->shards > 0)
+    if (options->shards > 0) {
         net->shards = options->shards;
-    if (options->recorded != NULL && options->recorded->shards > 0)
+    }
+    if (options->recorded != NULL && options->recorded->shards > 0) {
         net->shards = options->recorded->shards;
-    if (net->shards > options->batch)
+    }
+    if (net->shards > options->batch) {
         net->shards = (int32_t)options->batch;
+    }
     net->all_whole = net->shards == 1 && net->threads > 1;
     net->max_shard = (options->batch + net->shards - 1) / net->shards;
 }
@@ -39,10 +43,12 @@ static void decide_cut(lamina__net *net) {
 
 static int32_t add_size(int64_t *sizes, int32_t n, int64_t size) {
     int32_t at = 0;
-    while (at < n && sizes[at] > size)
+    while (at < n && sizes[at] > size) {
         at++;
-    if (size <= 0 || (at < n && sizes[at] == size))
+    }
+    if (size <= 0 || (at < n && sizes[at] == size)) {
         return n;
+    }
     memmove(sizes + at + 1, sizes + at, (size_t)(n - at) * sizeof *sizes);
     sizes[at] = size;
     return n + 1;
@@ -55,8 +61,9 @@ static int32_t call_sizes(const lamina__net *net, bool whole, int64_t sizes[MAX_
     int32_t n = 0;
     for (int b = 0; b < 3; b++) {
         const int64_t batch = batches[b];
-        if (batch <= 0 || batch > net->options.batch)
+        if (batch <= 0 || batch > net->options.batch) {
             continue;
+        }
         if (whole) {
             n = add_size(sizes, n, batch);
             continue;
@@ -71,10 +78,12 @@ static int32_t call_sizes(const lamina__net *net, bool whole, int64_t sizes[MAX_
 /* ---- Layers and shapes ---- */
 
 static int32_t value_of(const lamina__net *net, int32_t from) {
-    if (from == LAMINA__FROM_DATA)
+    if (from == LAMINA__FROM_DATA) {
         return LAMINA__VALUE_DATA;
-    if (from == LAMINA__FROM_TARGET)
+    }
+    if (from == LAMINA__FROM_TARGET) {
         return LAMINA__VALUE_TARGET;
+    }
     return net->layers[from].value_out[0];
 }
 
@@ -110,8 +119,9 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
     lamina_status status =
         lamina__instance_create(spec->entry, spec->name, spec->place, i, net->options.seed,
                                 spec->config, &layer->instance, error);
-    if (status != LAMINA_OK)
+    if (status != LAMINA_OK) {
         return status;
+    }
     const lamina_layer_type *type = layer->instance->type;
     layer->whole = net->all_whole || (type->flags & LAMINA_COUPLES_BATCH) != 0;
     lamina_shape in[LAMINA__MAX_INPUTS];
@@ -130,15 +140,17 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
                              .n_samples = call_sizes(net, layer->whole, sizes),
                              .samples = sizes};
     status = lamina__instance_setup(layer->instance, spec->n_from, in, &cut, error);
-    if (status != LAMINA_OK)
+    if (status != LAMINA_OK) {
         return status;
+    }
 
     layer->backward = net->options.training && (layer->backward || layer->instance->n_weights > 0);
-    if (layer->backward && (type->flags & LAMINA_NO_BACKWARD) != 0)
+    if (layer->backward && (type->flags & LAMINA_NO_BACKWARD) != 0) {
         return lamina__fail(error, LAMINA_ERROR_SHAPE,
                             "layer \"%s\" (%s): has no backward pass, so what is before it cannot "
                             "be trained",
                             spec->name, type->name);
+    }
     for (int32_t k = 0; k < type->n_out; k++) {
         layer->value_out[k] = net->n_values;
         net->values[net->n_values++] = (lamina__value){.shape = layer->instance->out[k],
@@ -149,10 +161,11 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
                                                        .gradient = {.store = -1}};
     }
     if ((type->flags & LAMINA_IS_LOSS) != 0) {
-        if (net->loss >= 0)
+        if (net->loss >= 0) {
             return lamina__fail(error, LAMINA_ERROR_SHAPE,
                                 "layer \"%s\" (%s): \"%s\" is a loss already; a network has one",
                                 spec->name, type->name, net->layers[net->loss].spec->name);
+        }
         net->loss = i;
     }
     return LAMINA_OK;
@@ -164,19 +177,21 @@ static lamina_status bind_layer(lamina__net *net, int32_t i, lamina_error *error
     const char *all = layer->spec->kernels != NULL ? layer->spec->kernels : net->options.kernels;
     const char *wanted[LAMINA__N_PASSES] = {all, all, all};
     bool strict = layer->spec->kernels != NULL;
-    for (size_t r = 0; recorded != NULL && r < recorded->count; r++)
+    for (size_t r = 0; recorded != NULL && r < recorded->count; r++) {
         if (strcmp(recorded->kernels[r].layer, layer->spec->name) == 0) {
             memcpy(wanted, recorded->kernels[r].kernel, sizeof wanted);
             strict = true;
         }
+    }
     return lamina__instance_bind(layer->instance, wanted, strict, error);
 }
 
 /* ---- The network as a whole ---- */
 
 int64_t lamina__net_classes(const lamina__net *net) {
-    if (net->loss < 0)
+    if (net->loss < 0) {
         return 0;
+    }
     return net->values[net->layers[net->loss].value_in[0]].shape.dim[1];
 }
 
@@ -186,8 +201,9 @@ static lamina_status check_outputs(const lamina__net *net, lamina__diags *diags)
         const lamina__layer *layer = &net->layers[i];
         for (int32_t k = 0; k < layer->instance->n_out; k++) {
             if (net->values[layer->value_out[k]].n_uses > 0 || i == net->loss ||
-                (i == net->n_layers - 1 && net->loss < 0))
+                (i == net->n_layers - 1 && net->loss < 0)) {
                 continue;
+            }
             status =
                 lamina__diag(diags, layer->spec->node,
                              "layer \"%s\" (%s): nothing uses its output; remove it, or name it "
@@ -196,15 +212,17 @@ static lamina_status check_outputs(const lamina__net *net, lamina__diags *diags)
         }
     }
     const lamina__layer_spec *last = &net->network->layers[net->n_layers - 1];
-    if (net->options.training && net->loss < 0)
+    if (net->options.training && net->loss < 0) {
         return lamina__diag(diags, last->node,
                             "training needs a loss: end the network with softmax_loss");
-    if (net->loss >= 0 && net->options.classes > lamina__net_classes(net))
+    }
+    if (net->loss >= 0 && net->options.classes > lamina__net_classes(net)) {
         return lamina__diag(
             diags, net->layers[net->loss].spec->node,
             "layer \"%s\" (%s): the data has %lld classes, the network %lld outputs",
             net->layers[net->loss].spec->name, net->layers[net->loss].instance->type->name,
             (long long)net->options.classes, (long long)lamina__net_classes(net));
+    }
     return status;
 }
 
@@ -223,8 +241,9 @@ static lamina_status list_weights(lamina__net *net, lamina_error *error) {
     }
     net->weights = lamina__calloc((size_t)net->n_weights + 1, sizeof *net->weights);
     net->states = lamina__calloc((size_t)net->n_states + 1, sizeof *net->states);
-    if (net->weights == NULL || net->states == NULL)
+    if (net->weights == NULL || net->states == NULL) {
         return lamina__fail_memory(error, "the list of weights");
+    }
     for (int32_t i = 0; i < net->n_layers; i++) {
         const lamina__layer *layer = &net->layers[i];
         const lamina__instance *instance = layer->instance;
@@ -246,11 +265,12 @@ static lamina_status list_weights(lamina__net *net, lamina_error *error) {
 /* The initialiser of a layer's weight: what the config says, else what the layer declared. */
 static lamina_init init_of(const lamina__layer *layer, const lamina_weight *weight) {
     lamina_init init = weight->init;
-    for (int32_t i = 0; i < layer->spec->n_init; i++)
+    for (int32_t i = 0; i < layer->spec->n_init; i++) {
         if (strcmp(layer->spec->init[i].weight, weight->name) == 0) {
             init.kind = layer->spec->init[i].kind;
             init.value = layer->spec->init[i].value;
         }
+    }
     return init;
 }
 
@@ -261,12 +281,14 @@ static lamina_status check_inits(const lamina__net *net, lamina__diags *diags) {
         for (int32_t k = 0; k < layer->spec->n_init; k++) {
             const lamina__init_override *init = &layer->spec->init[k];
             bool found = false;
-            for (int32_t w = 0; w < layer->instance->n_weights; w++)
+            for (int32_t w = 0; w < layer->instance->n_weights; w++) {
                 found = found || strcmp(layer->instance->weights[w].name, init->weight) == 0;
-            if (!found)
+            }
+            if (!found) {
                 status = lamina__diag(diags, init->node,
                                       "layer \"%s\" (%s): has no weight \"%s\" to initialise",
                                       layer->spec->name, layer->instance->type->name, init->weight);
+            }
         }
     }
     return status;
@@ -281,14 +303,16 @@ static lamina_status fill_weights(lamina__net *net, lamina_error *error) {
             const lamina__stream stream = lamina__stream_make(
                 net->options.seed, LAMINA__RANDOM_INIT, (uint64_t)i, (uint64_t)k);
             const lamina_status status = lamina__init_weight(weight, &init, stream, error);
-            if (status != LAMINA_OK)
+            if (status != LAMINA_OK) {
                 return status;
+            }
         }
         for (int32_t k = 0; k < layer->instance->n_states; k++) {
             const lamina__net_state *state = &net->states[layer->first_state + k];
             const int64_t count = lamina__shape_count(&state->state->shape);
-            for (int64_t e = 0; e < count; e++)
+            for (int64_t e = 0; e < count; e++) {
                 state->data[e] = (float)state->state->fill;
+            }
         }
     }
     return LAMINA_OK;
@@ -300,16 +324,18 @@ static lamina_status build_layers(lamina__net *net, lamina__diags *diags) {
     lamina_error error = {0};
     for (int32_t i = 0; i < net->n_layers; i++) {
         const lamina_status status = setup_layer(net, i, &error);
-        if (status != LAMINA_OK)
+        if (status != LAMINA_OK) {
             return report(&net->network->layers[i], diags, status, &error);
+        }
     }
     lamina_status status = check_outputs(net, diags);
     const lamina_status inits = check_inits(net, diags);
     status = status != LAMINA_OK ? status : inits;
     for (int32_t i = 0; status == LAMINA_OK && i < net->n_layers; i++) {
         status = bind_layer(net, i, &error);
-        if (status != LAMINA_OK)
+        if (status != LAMINA_OK) {
             report(&net->network->layers[i], diags, status, &error);
+        }
     }
     return status;
 }
@@ -329,8 +355,9 @@ lamina_status lamina__net_build(const lamina__network *network, const lamina__ne
     net->loss = -1;
     decide_cut(net);
     int32_t n_values = 2;
-    for (size_t i = 0; i < network->count; i++)
+    for (size_t i = 0; i < network->count; i++) {
         n_values += network->layers[i].entry->type->n_out;
+    }
     net->layers = lamina__calloc(network->count, sizeof *net->layers);
     net->values = lamina__calloc((size_t)n_values, sizeof *net->values);
     if (net->layers == NULL || net->values == NULL) {
@@ -338,9 +365,11 @@ lamina_status lamina__net_build(const lamina__network *network, const lamina__ne
         goto done;
     }
     net->n_layers = (int32_t)network->count;
-    for (int32_t i = 0; i < net->n_layers; i++)
-        for (int32_t k = 0; k < LAMINA__MAX_INPUTS; k++)
+    for (int32_t i = 0; i < net->n_layers; i++) {
+        for (int32_t k = 0; k < LAMINA__MAX_INPUTS; k++) {
             net->layers[i].d_in_apart[k].store = -1;
+        }
+    }
     make_inputs(net);
     status = build_layers(net, diags);
     if (status != LAMINA_OK) {
@@ -348,12 +377,15 @@ lamina_status lamina__net_build(const lamina__network *network, const lamina__ne
         return status;
     }
     status = list_weights(net, &error);
-    if (status == LAMINA_OK)
+    if (status == LAMINA_OK) {
         status = lamina__net_plan(net, &error);
-    if (status == LAMINA_OK && !options->shapes_only)
+    }
+    if (status == LAMINA_OK && !options->shapes_only) {
         status = lamina__net_wire(net, &error);
-    if (status == LAMINA_OK && !options->shapes_only)
+    }
+    if (status == LAMINA_OK && !options->shapes_only) {
         status = fill_weights(net, &error);
+    }
 done:
     if (status != LAMINA_OK) {
         lamina__diag(diags, NULL, "%s", error.message);
@@ -365,11 +397,13 @@ done:
 }
 
 void lamina__net_free(lamina__net *net) {
-    if (net == NULL)
+    if (net == NULL) {
         return;
+    }
     lamina__net_unwire(net);
-    for (int32_t i = 0; i < net->n_layers; i++)
+    for (int32_t i = 0; i < net->n_layers; i++) {
         lamina__instance_free(net->layers[i].instance);
+    }
     lamina__free(net->layers);
     lamina__free(net->values);
     lamina__free(net->stores);

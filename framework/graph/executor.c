@@ -19,8 +19,9 @@ static void add_into(const lamina_tensor *to, const lamina_tensor *from) {
     float *restrict a = to->data;
     const float *restrict b = from->data;
     const int64_t count = lamina__shape_count(&to->shape);
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < count; i++) {
         a[i] += b[i];
+    }
 }
 
 /* Largest output of each sample: the first of equals; -1 when one is not a number. */
@@ -33,8 +34,9 @@ static void predict(lamina__net *net, const lamina_io *io) {
         bool good = true;
         for (int64_t c = 0; c < classes; c++) {
             good = good && row[c] == row[c];
-            if (row[c] > row[best])
+            if (row[c] > row[best]) {
                 best = (int32_t)c;
+            }
         }
         net->predictions[io->first_sample + n] = good ? best : -1;
     }
@@ -44,8 +46,9 @@ static lamina_status forward_lane(lamina__net *net, int32_t i, int32_t l) {
     lamina__layer *layer = &net->layers[i];
     lamina__lane *lane = &layer->lanes[l];
     const lamina_status status = lamina__instance_forward(layer->instance, &lane->call, &lane->io);
-    if (status == LAMINA_OK && i == net->loss)
+    if (status == LAMINA_OK && i == net->loss) {
         predict(net, &lane->io);
+    }
     return status;
 }
 
@@ -53,12 +56,13 @@ static lamina_status backward_lane(lamina__net *net, int32_t i, int32_t l) {
     lamina__layer *layer = &net->layers[i];
     lamina__lane *lane = &layer->lanes[l];
     const lamina_status status = lamina__instance_backward(layer->instance, &lane->call, &lane->io);
-    for (int32_t k = 0; status == LAMINA_OK && k < layer->instance->n_in; k++)
+    for (int32_t k = 0; status == LAMINA_OK && k < layer->instance->n_in; k++) {
         if (layer->d_in_apart[k].store >= 0) {
             const int32_t view = layer->whole ? net->shards : l;
             add_into(&net->values[layer->value_in[k]].gradient.view[view],
                      &layer->d_in_apart[k].view[view]);
         }
+    }
     return status;
 }
 
@@ -77,51 +81,65 @@ static void fail_lane(lamina__net *net) {
 static void run_lane(const unit_work *work, int32_t l) {
     lamina__net *net = work->net;
     const lamina__unit *unit = work->unit;
-    if (net->layers[unit->begin].lanes[l].io.samples == 0)
+    if (net->layers[unit->begin].lanes[l].io.samples == 0) {
         return; /* fewer samples than shards */
+    }
     lamina_status status = LAMINA_OK;
-    for (int32_t i = unit->begin; work->forward && status == LAMINA_OK && i < unit->end; i++)
+    for (int32_t i = unit->begin; work->forward && status == LAMINA_OK && i < unit->end; i++) {
         status = forward_lane(net, i, l);
-    for (int32_t i = unit->end - 1; work->backward && status == LAMINA_OK && i >= unit->begin; i--)
-        if (net->layers[i].backward)
+    }
+    for (int32_t i = unit->end - 1; work->backward && status == LAMINA_OK && i >= unit->begin;
+         i--) {
+        if (net->layers[i].backward) {
             status = backward_lane(net, i, l);
-    if (status != LAMINA_OK)
+        }
+    }
+    if (status != LAMINA_OK) {
         fail_lane(net);
+    }
 }
 
 static void unit_thread(void *arg, int thread, int threads) {
     const unit_work *work = arg;
-    for (int32_t s = thread; s < work->net->shards; s += threads)
+    for (int32_t s = thread; s < work->net->shards; s += threads) {
         run_lane(work, s);
+    }
 }
 
 static void run_unit(lamina__net *net, int32_t u, bool forward, bool backward) {
     unit_work work = {net, &net->units[u], forward, backward};
-    if (net->failed)
+    if (net->failed) {
         return;
-    if (net->units[u].whole)
+    }
+    if (net->units[u].whole) {
         run_lane(&work, 0);
-    else
+    } else {
         lamina__parallel(net->threads < net->shards ? net->threads : net->shards, unit_thread,
                          &work);
+    }
 }
 
 /* The first lane that failed, in the order of the layers. */
 static lamina_status collect_failure(lamina__net *net, lamina_error *error) {
     net->failed = 0;
-    for (int32_t i = 0; i < net->n_layers; i++)
+    for (int32_t i = 0; i < net->n_layers; i++) {
         for (int32_t l = 0; l < net->layers[i].n_lanes; l++) {
             lamina_error *lane = &net->layers[i].lanes[l].error;
-            if (lane->code == LAMINA_OK)
+            if (lane->code == LAMINA_OK) {
                 continue;
+            }
             const lamina_status status = (lamina_status)lane->code;
-            if (error != NULL)
+            if (error != NULL) {
                 *error = *lane;
-            for (; i < net->n_layers; i++)
-                for (l = 0; l < net->layers[i].n_lanes; l++)
+            }
+            for (; i < net->n_layers; i++) {
+                for (l = 0; l < net->layers[i].n_lanes; l++) {
                     net->layers[i].lanes[l].error = (lamina_error){0};
+                }
+            }
             return status;
         }
+    }
     return lamina__fail(error, LAMINA_ERROR_INTERNAL, "a layer failed without saying why");
 }
 
@@ -131,21 +149,26 @@ static void prepare_thread(void *arg, int thread, int threads) {
     lamina__net *net = arg;
     for (int32_t i = thread; i < net->n_layers; i += threads) {
         lamina__lane *lane = &net->layers[i].lanes[0];
-        if (lamina__instance_prepare(net->layers[i].instance, &lane->call, &lane->io) != LAMINA_OK)
+        if (lamina__instance_prepare(net->layers[i].instance, &lane->call, &lane->io) !=
+            LAMINA_OK) {
             fail_lane(net);
+        }
     }
 }
 
 static void prepare(lamina__net *net) {
-    if (net->packed_fresh)
+    if (net->packed_fresh) {
         return;
+    }
     bool any = false;
-    for (int32_t i = 0; i < net->n_layers; i++)
+    for (int32_t i = 0; i < net->n_layers; i++) {
         any = any || lamina__instance_has_prepare(net->layers[i].instance);
-    if (any && net->all_whole) /* kernels made for several threads run outside a region */
+    }
+    if (any && net->all_whole) { /* kernels made for several threads run outside a region */
         prepare_thread(net, 0, 1);
-    else if (any)
+    } else if (any) {
         lamina__parallel(net->threads, prepare_thread, net);
+    }
     net->packed_fresh = true;
 }
 
@@ -156,13 +179,14 @@ void lamina__net_weights_changed(lamina__net *net) {
 /* ---- Forward ---- */
 
 static void set_call(lamina__net *net, int32_t phase, int64_t step) {
-    for (int32_t i = 0; i < net->n_layers; i++)
+    for (int32_t i = 0; i < net->n_layers; i++) {
         for (int32_t l = 0; l < net->layers[i].n_lanes; l++) {
             lamina__lane *lane = &net->layers[i].lanes[l];
             lane->io.phase = phase;
             lane->io.step = step;
             lane->call.step = step;
         }
+    }
 }
 
 static const float *losses(const lamina__net *net) {
@@ -172,8 +196,9 @@ static const float *losses(const lamina__net *net) {
 
 static bool sum_losses(const lamina__net *net, lamina__result *result) {
     *result = (lamina__result){.samples = net->bound_samples};
-    if (net->loss < 0)
+    if (net->loss < 0) {
         return true;
+    }
     for (int64_t n = 0; n < net->bound_samples; n++) {
         result->loss_sum += losses(net)[n];
         result->correct += net->predictions[n] == net->batch->labels[n];
@@ -187,9 +212,11 @@ static bool sum_losses(const lamina__net *net, lamina__result *result) {
 static int64_t first_bad(const lamina_tensor *tensor) {
     const int64_t count = lamina__shape_count(&tensor->shape);
     const float *data = tensor->data;
-    for (int64_t i = 0; tensor->shape.dtype == LAMINA_F32 && i < count; i++)
-        if (!isfinite(data[i]))
+    for (int64_t i = 0; tensor->shape.dtype == LAMINA_F32 && i < count; i++) {
+        if (!isfinite(data[i])) {
             return i;
+        }
+    }
     return -1;
 }
 
@@ -200,14 +227,15 @@ static lamina_status not_finite(lamina_error *error, const char *layer, const ch
     va_start(args, fmt);
     lamina__fail_va(error, LAMINA_ERROR_NUMERIC, fmt, args);
     va_end(args);
-    if (error != NULL)
+    if (error != NULL) {
         snprintf(error->layer, sizeof error->layer, "%s", layer);
+    }
     return LAMINA_ERROR_NUMERIC;
 }
 
 static lamina_status name_weight(const lamina__net *net, const char *where, lamina_error *error) {
-    for (int32_t w = 0; w < net->n_weights; w++)
-        for (int64_t i = 0; i < net->weights[w].elements; i++)
+    for (int32_t w = 0; w < net->n_weights; w++) {
+        for (int64_t i = 0; i < net->weights[w].elements; i++) {
             if (!isfinite(net->weights[w].data[i])) {
                 return not_finite(error, net->weights[w].layer,
                                   "%s: layer \"%s\": weight \"%s\" is not finite (%g); a smaller "
@@ -215,6 +243,8 @@ static lamina_status name_weight(const lamina__net *net, const char *where, lami
                                   where, net->weights[w].layer, net->weights[w].weight->name,
                                   (double)net->weights[w].data[i]);
             }
+        }
+    }
     return LAMINA_OK;
 }
 
@@ -225,8 +255,9 @@ static lamina_status name_output(const lamina__net *net, int32_t i, int32_t l, c
     for (int32_t k = 0; k < layer->instance->n_out; k++) {
         const lamina_tensor *out = lane->io.out[k];
         const int64_t at = first_bad(out);
-        if (at < 0)
+        if (at < 0) {
             continue;
+        }
         const int64_t size = lamina__shape_count(&out->shape) / out->shape.dim[0];
         return not_finite(error, layer->instance->name,
                           "%s: layer \"%s\" (%s): its output is not finite (%g for sample %lld of "
@@ -242,16 +273,20 @@ static lamina_status name_output(const lamina__net *net, int32_t i, int32_t l, c
  * weights are still those that led to it. */
 static lamina_status name_culprit(lamina__net *net, const char *where, lamina_error *error) {
     lamina_status status = name_weight(net, where, error);
-    for (int32_t i = 0; status == LAMINA_OK && i < net->n_layers; i++)
+    for (int32_t i = 0; status == LAMINA_OK && i < net->n_layers; i++) {
         for (int32_t l = 0; status == LAMINA_OK && l < net->layers[i].n_lanes; l++) {
-            if (net->layers[i].lanes[l].io.samples == 0)
+            if (net->layers[i].lanes[l].io.samples == 0) {
                 continue;
+            }
             status = forward_lane(net, i, l);
-            if (status == LAMINA_OK)
+            if (status == LAMINA_OK) {
                 status = name_output(net, i, l, where, error);
+            }
         }
-    if (status == LAMINA_OK)
+    }
+    if (status == LAMINA_OK) {
         status = lamina__fail(error, LAMINA_ERROR_NUMERIC, "%s: the loss is not finite", where);
+    }
     return status;
 }
 
@@ -269,14 +304,16 @@ enum { PIECE = 2048 };
 
 /* Sums the shards' gradients of a piece into shard 0's, by pairs at growing distance. */
 static void sum_tree(const lamina__net *net, int64_t begin, int64_t count) {
-    for (int32_t distance = 1; distance < net->shards; distance *= 2)
+    for (int32_t distance = 1; distance < net->shards; distance *= 2) {
         for (int32_t s = 0; s + distance < net->shards; s += 2 * distance) {
             float *restrict a = net->gradient_block + s * net->weight_floats + begin;
             const float *restrict b =
                 net->gradient_block + (s + distance) * net->weight_floats + begin;
-            for (int64_t i = 0; i < count; i++)
+            for (int64_t i = 0; i < count; i++) {
                 a[i] += b[i];
+            }
         }
+    }
 }
 
 /* All exponent bits set: infinity or not a number. An integer test, so that it vectorises. */
@@ -291,9 +328,10 @@ static bool all_finite(const float *values, int64_t count) {
 }
 
 static void clear(const lamina__net *net, int64_t begin, int64_t count) {
-    for (int32_t s = 0; s < net->shards; s++)
+    for (int32_t s = 0; s < net->shards; s++) {
         memset(net->gradient_block + s * net->weight_floats + begin, 0,
                (size_t)count * sizeof(float));
+    }
 }
 
 static void update_range(const update_work *work, int thread, int32_t w, int64_t begin,
@@ -303,10 +341,11 @@ static void update_range(const update_work *work, int thread, int32_t w, int64_t
         const int64_t count = end - at < PIECE ? end - at : PIECE;
         const float *gradient = net->gradient_block + at;
         sum_tree(net, at, count);
-        if (all_finite(gradient, count))
+        if (all_finite(gradient, count)) {
             work->update(work->arg, w, at, at + count, gradient);
-        else
+        } else {
             net->bad_gradient[thread] = w;
+        }
         clear(net, at, count);
     }
 }
@@ -327,10 +366,12 @@ static void update_thread(void *arg, int thread, int threads) {
 static lamina_status check_gradients(const lamina__net *net, const char *where,
                                      lamina_error *error) {
     int32_t bad = -1;
-    for (int32_t t = 0; t < net->threads; t++)
+    for (int32_t t = 0; t < net->threads; t++) {
         bad = net->bad_gradient[t] > bad ? net->bad_gradient[t] : bad;
-    if (bad < 0)
+    }
+    if (bad < 0) {
         return LAMINA_OK;
+    }
     const lamina__net_weight *weight = &net->weights[bad];
     return not_finite(error, weight->layer,
                       "%s: layer \"%s\": the gradient of weight \"%s\" is not finite; a smaller "
@@ -354,11 +395,13 @@ static lamina_status train_step(lamina__net *net, const lamina__batch *batch, in
     prepare(net);
     const int32_t last = net->n_units - 1;
     const bool turn = !net->units[last].whole; /* forward and backward in one region */
-    for (int32_t u = 0; u < last; u++)
+    for (int32_t u = 0; u < last; u++) {
         run_unit(net, u, true, false);
+    }
     run_unit(net, last, true, turn);
-    for (int32_t u = turn ? last - 1 : last; u >= 0; u--)
+    for (int32_t u = turn ? last - 1 : last; u >= 0; u--) {
         run_unit(net, u, false, true);
+    }
     if (net->failed) {
         discard_gradients(net);
         return collect_failure(net, error);
@@ -389,12 +432,14 @@ lamina_status lamina__net_evaluate(lamina__net *net, const lamina__batch *batch,
     lamina__net_bind_batch(net, batch);
     set_call(net, LAMINA_EVAL, 0);
     prepare(net);
-    for (int32_t u = 0; u < net->n_units; u++)
+    for (int32_t u = 0; u < net->n_units; u++) {
         run_unit(net, u, true, false);
-    if (net->failed)
+    }
+    if (net->failed) {
         status = collect_failure(net, error);
-    else if (!sum_losses(net, result))
+    } else if (!sum_losses(net, result)) {
         status = name_culprit(net, "evaluation", error);
+    }
     lamina__restore_denormals(mode);
     return status;
 }

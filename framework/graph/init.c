@@ -14,10 +14,12 @@ static void default_fans(const lamina_shape *shape, int64_t *fan_in, int64_t *fa
     const int64_t count = lamina__shape_count(shape);
     const int64_t outputs = shape->dim[0];
     const int64_t inputs = shape->ndim > 1 ? shape->dim[1] : 1;
-    if (*fan_in <= 0)
+    if (*fan_in <= 0) {
         *fan_in = count / outputs;
-    if (*fan_out <= 0)
+    }
+    if (*fan_out <= 0) {
         *fan_out = count / inputs;
+    }
 }
 
 lamina_status lamina__init_weight(const lamina__net_weight *weight, const lamina_init *init,
@@ -27,28 +29,32 @@ lamina_status lamina__init_weight(const lamina__net_weight *weight, const lamina
     int64_t fan_in = init->fan_in, fan_out = init->fan_out;
     default_fans(shape, &fan_in, &fan_out);
     float *values = lamina__calloc((size_t)count, sizeof *values);
-    if (values == NULL)
+    if (values == NULL) {
         return lamina__fail_memory(error, weight->weight->name);
+    }
 
     switch (init->kind) {
     case LAMINA_INIT_NORMAL:
     case LAMINA_INIT_HE: {
         const double std = init->kind == LAMINA_INIT_HE ? sqrt(2.0 / (double)fan_in) : init->value;
         lamina__stream_normal(stream, 0, values, (size_t)count);
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = 0; i < count; i++) {
             values[i] = (float)(std * values[i]);
+        }
         break;
     }
     case LAMINA_INIT_XAVIER: {
         const double limit = sqrt(6.0 / (double)(fan_in + fan_out));
         lamina__stream_uniform(stream, 0, values, (size_t)count);
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = 0; i < count; i++) {
             values[i] = (float)(limit * (2.0 * values[i] - 1.0));
+        }
         break;
     }
     default:
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = 0; i < count; i++) {
             values[i] = (float)init->value;
+        }
     }
     lamina_tensor view;
     lamina__weight_view(&view, weight->weight, weight->data);

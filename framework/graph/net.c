@@ -64,14 +64,16 @@ lamina__net_state lamina__net_state_at(const lamina__net *net, int32_t i) {
 
 lamina_status lamina__net_output(const lamina__net *net, int32_t layer, int32_t output,
                                  lamina_tensor *out, lamina_tensor *d_out) {
-    if (!net->options.keep_all)
+    if (!net->options.keep_all) {
         return LAMINA_ERROR_USAGE;
+    }
     const lamina__value *value = &net->values[net->layers[layer].value_out[output]];
     *out = value->data.view[net->shards];
-    if (value->gradient.view != NULL)
+    if (value->gradient.view != NULL) {
         *d_out = value->gradient.view[net->shards];
-    else
+    } else {
         *d_out = (lamina_tensor){0};
+    }
     return LAMINA_OK;
 }
 

@@ -21,10 +21,11 @@ typedef struct reader {
 
 static char *format_place(const lamina__node *node) {
     char text[600];
-    if (node->line > 0)
+    if (node->line > 0) {
         snprintf(text, sizeof text, "%s:%d:%d", node->origin, node->line, node->column);
-    else
+    } else {
         snprintf(text, sizeof text, "%s", node->origin);
+    }
     return lamina__strdup(text);
 }
 
@@ -42,8 +43,9 @@ static bool split_entry(const reader *r, const lamina__node *entry, const lamina
     if (entry->kind == LAMINA__NODE_MAP && entry->count == 1) {
         *type = entry->keys[0];
         *map = entry->items[0];
-        if ((*map)->kind == LAMINA__NODE_MAP)
+        if ((*map)->kind == LAMINA__NODE_MAP) {
             return true;
+        }
         if (lamina__node_is_null(*map)) {
             *map = NULL;
             return true;
@@ -60,19 +62,21 @@ static bool split_entry(const reader *r, const lamina__node *entry, const lamina
 
 static const lamina__type_entry *find_type(const reader *r, const lamina__node *type) {
     const lamina__type_entry *entry = lamina__registry_find(r->registry, type->text);
-    if (entry != NULL)
+    if (entry != NULL) {
         return entry;
+    }
     const char *near = lamina__registry_nearest(r->registry, type->text);
-    if (near != NULL)
+    if (near != NULL) {
         lamina__diag(r->diags, type, "unknown layer type \"%s\"; did you mean \"%s\"?", type->text,
                      near);
-    else if (strchr(type->text, '.') != NULL)
+    } else if (strchr(type->text, '.') != NULL) {
         lamina__diag(r->diags, type,
                      "unknown layer type \"%s\"; name its plugin under plugins:, or with --plugin",
                      type->text);
-    else
+    } else {
         lamina__diag(r->diags, type, "unknown layer type \"%s\"; `lamina layers` lists them",
                      type->text);
+    }
     return NULL;
 }
 
@@ -81,18 +85,20 @@ static char *layer_name(const reader *r, const lamina__node *map, const lamina_l
     const lamina__node *given = lamina__node_get(map, "name");
     if (given != NULL) {
         if (given->kind != LAMINA__NODE_SCALAR || given->text[0] == '\0' ||
-            strlen(given->text) > 100 || strchr(given->text, '/') != NULL)
+            strlen(given->text) > 100 || strchr(given->text, '/') != NULL) {
             lamina__diag(r->diags, given,
                          "a layer's name is a word of at most 100 characters without \"/\"");
-        else if (strcmp(given->text, "data") == 0 || strcmp(given->text, "target") == 0)
+        } else if (strcmp(given->text, "data") == 0 || strcmp(given->text, "target") == 0) {
             lamina__diag(r->diags, given, "the name \"%s\" is taken: it means the network's input",
                          given->text);
-        else
+        } else {
             return lamina__strdup(given->text);
+        }
     }
     int ordinal = 1;
-    for (size_t i = 0; i < r->network->count; i++)
+    for (size_t i = 0; i < r->network->count; i++) {
         ordinal += r->network->layers[i].entry->type == type;
+    }
     char name[160];
     snprintf(name, sizeof name, "%s%d", type->name, ordinal);
     return lamina__strdup(name);
@@ -102,8 +108,9 @@ static void check_duplicate(const reader *r, const lamina__layer_spec *spec,
                             const lamina__node *map) {
     for (size_t i = 0; i < r->network->count; i++) {
         const lamina__layer_spec *other = &r->network->layers[i];
-        if (other == spec || strcmp(other->name, spec->name) != 0)
+        if (other == spec || strcmp(other->name, spec->name) != 0) {
             continue;
+        }
         const lamina__node *name = lamina__node_get(map, "name");
         lamina__diag(r->diags, name != NULL ? name : spec->node,
                      "the name \"%s\" is already that of the layer at %s; give this one another",
@@ -114,8 +121,9 @@ static void check_duplicate(const reader *r, const lamina__layer_spec *spec,
 
 static void read_kernels(const reader *r, lamina__layer_spec *spec, const lamina__node *node,
                          const char *subject) {
-    if (node == NULL)
+    if (node == NULL) {
         return;
+    }
     if (node->kind != LAMINA__NODE_SCALAR) {
         lamina__diag(r->diags, node, "%s: kernels is one word", subject);
         return;
@@ -127,20 +135,23 @@ static void read_kernels(const reader *r, lamina__layer_spec *spec, const lamina
         known = known || strcmp(kernels[i]->name, node->text) == 0;
         lamina__text_add(&names, ", %s", kernels[i]->name);
     }
-    if (known)
+    if (known) {
         spec->kernels = node->text;
-    else
+    } else {
         lamina__diag(r->diags, node, "%s: has no kernel \"%s\"; it has auto%s", subject, node->text,
                      names.data != NULL ? names.data : "");
+    }
     lamina__text_free(&names);
 }
 
 /* ---- init: ---- */
 
 static int32_t init_kind(const lamina__node *node) {
-    for (size_t i = 0; i < N_INIT_WORDS; i++)
-        if (strcmp(node->text, init_words[i]) == 0)
+    for (size_t i = 0; i < N_INIT_WORDS; i++) {
+        if (strcmp(node->text, init_words[i]) == 0) {
             return (int32_t)i + LAMINA_INIT_CONSTANT;
+        }
+    }
     return 0;
 }
 
@@ -169,32 +180,37 @@ static void read_init(const reader *r, lamina__layer_spec *spec, const lamina__n
                      near != NULL ? near : "", near != NULL ? "\"?" : "");
         return;
     }
-    if (override.kind == LAMINA_INIT_NORMAL)
+    if (override.kind == LAMINA_INIT_NORMAL) {
         override.value = 0.01;
+    }
     for (size_t i = 0; node->kind == LAMINA__NODE_MAP && i < node->count; i++) {
         const char *word = node->keys[i]->text;
-        if (strcmp(word, "value") == 0 && override.kind <= LAMINA_INIT_NORMAL)
+        if (strcmp(word, "value") == 0 && override.kind <= LAMINA_INIT_NORMAL) {
             lamina__read_real(node->items[i], subject, &override.value, r->diags);
-        else if (strcmp(word, "type") != 0)
+        } else if (strcmp(word, "type") != 0) {
             lamina__diag(r->diags, node->keys[i], "%s: the initialiser %s has no key \"%s\"",
                          subject, type->text, word);
+        }
     }
     override.weight = lamina__strdup(key != NULL ? key->text : "weight");
-    if (override.weight == NULL)
+    if (override.weight == NULL) {
         r->diags->failed = true;
-    else
+    } else {
         spec->init[spec->n_init++] = override;
+    }
 }
 
 static void read_inits(const reader *r, lamina__layer_spec *spec, const lamina__node *node,
                        const char *subject) {
-    if (node == NULL)
+    if (node == NULL) {
         return;
+    }
     if (node->kind == LAMINA__NODE_SCALAR) {
         read_init(r, spec, NULL, node, subject);
     } else if (node->kind == LAMINA__NODE_MAP) {
-        for (size_t i = 0; i < node->count; i++)
+        for (size_t i = 0; i < node->count; i++) {
             read_init(r, spec, node->keys[i], node->items[i], subject);
+        }
     } else {
         lamina__diag(r->diags, node, "%s: init is a word, or {weight: he, bias: constant}",
                      subject);
@@ -205,11 +221,13 @@ static void read_inits(const reader *r, lamina__layer_spec *spec, const lamina__
 
 static void read_entry(const reader *r, const lamina__node *item) {
     const lamina__node *type, *map;
-    if (!split_entry(r, item, &type, &map))
+    if (!split_entry(r, item, &type, &map)) {
         return;
+    }
     const lamina__type_entry *entry = find_type(r, type);
-    if (entry == NULL)
+    if (entry == NULL) {
         return;
+    }
     void *layers = r->network->layers;
     if (lamina__grow(&layers, &r->network->capacity, r->network->count + 1,
                      sizeof *r->network->layers) != 0) {
@@ -239,13 +257,17 @@ static void read_entry(const reader *r, const lamina__node *item) {
 /* ---- Inputs ---- */
 
 static int32_t find_layer(const lamina__network *network, const char *name) {
-    if (strcmp(name, "data") == 0)
+    if (strcmp(name, "data") == 0) {
         return LAMINA__FROM_DATA;
-    if (strcmp(name, "target") == 0)
+    }
+    if (strcmp(name, "target") == 0) {
         return LAMINA__FROM_TARGET;
-    for (size_t i = 0; i < network->count; i++)
-        if (strcmp(network->layers[i].name, name) == 0)
+    }
+    for (size_t i = 0; i < network->count; i++) {
+        if (strcmp(network->layers[i].name, name) == 0) {
             return (int32_t)i;
+        }
+    }
     return (int32_t)network->count;
 }
 
@@ -255,8 +277,9 @@ static void unknown_input(const reader *r, const lamina__layer_spec *spec,
     const char *near = NULL;
     const char **names = lamina__calloc(network->count, sizeof *names);
     if (names != NULL) {
-        for (size_t i = 0; i < network->count; i++)
+        for (size_t i = 0; i < network->count; i++) {
             names[i] = network->layers[i].name;
+        }
         near = lamina__nearest(name->text, names, network->count);
     }
     lamina__diag(r->diags, name, "layer \"%s\" (%s): from: there is no layer \"%s\"%s%s%s",
@@ -294,29 +317,34 @@ static void read_inputs(const reader *r, lamina__layer_spec *spec, int32_t index
     const lamina_layer_type *type = spec->entry->type;
     const lamina__node *from = lamina__node_get(map_of(item), "from");
     bool good = true;
-    if (from == NULL)
+    if (from == NULL) {
         spec->from[spec->n_from++] = index == 0 ? LAMINA__FROM_DATA : index - 1;
-    else if (from->kind == LAMINA__NODE_LIST)
-        for (size_t i = 0; i < from->count; i++)
+    } else if (from->kind == LAMINA__NODE_LIST) {
+        for (size_t i = 0; i < from->count; i++) {
             good = add_input(r, spec, from->items[i]) && good;
-    else
+        }
+    } else {
         good = add_input(r, spec, from);
-    if ((type->flags & LAMINA_IS_LOSS) != 0 && spec->n_from == type->min_in - 1)
+    }
+    if ((type->flags & LAMINA_IS_LOSS) != 0 && spec->n_from == type->min_in - 1) {
         spec->from[spec->n_from++] = LAMINA__FROM_TARGET;
-    if (!good)
+    }
+    if (!good) {
         return;
+    }
     if (spec->n_from < type->min_in || spec->n_from > type->max_in) {
         const int32_t own = (type->flags & LAMINA_IS_LOSS) != 0;
-        if (type->min_in == type->max_in)
+        if (type->min_in == type->max_in) {
             lamina__diag(r->diags, from != NULL ? from : spec->node,
                          "layer \"%s\" (%s): takes %d input%s, got %d", spec->name, type->name,
                          (int)(type->min_in - own), type->min_in - own == 1 ? "" : "s",
                          (int)(spec->n_from - own));
-        else
+        } else {
             lamina__diag(r->diags, from != NULL ? from : spec->node,
                          "layer \"%s\" (%s): takes %d to %d inputs, got %d; name them with from",
                          spec->name, type->name, (int)type->min_in, (int)type->max_in,
                          (int)spec->n_from);
+        }
     }
 }
 
@@ -324,15 +352,18 @@ static void read_inputs(const reader *r, lamina__layer_spec *spec, int32_t index
  */
 static bool reaches(const lamina__network *network, int32_t from, int32_t goal, char *seen,
                     lamina__text *path) {
-    if (from < 0 || seen[from])
+    if (from < 0 || seen[from]) {
         return false;
+    }
     seen[from] = 1;
     const lamina__layer_spec *spec = &network->layers[from];
     bool found = from == goal;
-    for (int32_t i = 0; !found && i < spec->n_from; i++)
+    for (int32_t i = 0; !found && i < spec->n_from; i++) {
         found = reaches(network, spec->from[i], goal, seen, path);
-    if (found)
+    }
+    if (found) {
         lamina__text_add(path, "%s -> ", spec->name);
+    }
     return found;
 }
 
@@ -341,23 +372,25 @@ static void check_order(const reader *r, int32_t index) {
     const lamina__network *network = r->network;
     const lamina__layer_spec *spec = &network->layers[index];
     for (int32_t i = 0; i < spec->n_from; i++) {
-        if (spec->from[i] < index)
+        if (spec->from[i] < index) {
             continue;
+        }
         lamina__text path = {0};
         char *seen = lamina__calloc(network->count, 1);
         const char *later = network->layers[spec->from[i]].name;
-        if (seen == NULL)
+        if (seen == NULL) {
             r->diags->failed = true;
-        else if (reaches(network, spec->from[i], index, seen, &path))
+        } else if (reaches(network, spec->from[i], index, seen, &path)) {
             lamina__diag(r->diags, spec->node,
                          "layer \"%s\" (%s): the network has a cycle: %s%s; a layer's inputs must "
                          "not depend on it",
                          spec->name, spec->entry->type->name, path.data != NULL ? path.data : "",
                          spec->name);
-        else
+        } else {
             lamina__diag(r->diags, spec->node,
                          "layer \"%s\" (%s): its input \"%s\" comes later; move that above it",
                          spec->name, spec->entry->type->name, later);
+        }
         lamina__free(seen);
         lamina__text_free(&path);
         return;
@@ -369,17 +402,21 @@ lamina_status lamina__network_read(const lamina__node *list, const lamina__regis
     const reader r = {registry, network, diags};
     *network = (lamina__network){0};
     const size_t before = diags->count;
-    if (list == NULL || list->kind != LAMINA__NODE_LIST || list->count == 0)
+    if (list == NULL || list->kind != LAMINA__NODE_LIST || list->count == 0) {
         return lamina__diag(
             diags, list, "network is a list of layers, as in \"- conv: {filters: 20, kernel: 5}\"");
-    for (size_t i = 0; i < list->count && !diags->failed; i++)
+    }
+    for (size_t i = 0; i < list->count && !diags->failed; i++) {
         read_entry(&r, list->items[i]);
+    }
     /* With an entry missing, who comes before whom is not known: report what there is so far. */
     if (network->count == list->count && !diags->failed) {
-        for (size_t i = 0; i < list->count; i++)
+        for (size_t i = 0; i < list->count; i++) {
             read_inputs(&r, &network->layers[i], (int32_t)i, list->items[i]);
-        for (size_t i = 0; i < list->count; i++)
+        }
+        for (size_t i = 0; i < list->count; i++) {
             check_order(&r, (int32_t)i);
+        }
     }
     return diags->count > before || diags->failed ? LAMINA_ERROR_CONFIG : LAMINA_OK;
 }
@@ -387,8 +424,9 @@ lamina_status lamina__network_read(const lamina__node *list, const lamina__regis
 void lamina__network_free(lamina__network *network) {
     for (size_t i = 0; i < network->count; i++) {
         lamina__layer_spec *spec = &network->layers[i];
-        for (int32_t k = 0; k < spec->n_init; k++)
+        for (int32_t k = 0; k < spec->n_init; k++) {
             lamina__free(spec->init[k].weight);
+        }
         lamina__free(spec->name);
         lamina__free(spec->place);
         lamina__free(spec->config);
@@ -434,10 +472,12 @@ void lamina__network_write(const lamina__network *network, lamina__text *text) {
         lamina__text_add(text, "  - %s: {name: ", spec->entry->type->name);
         lamina__yaml_add_scalar(text, spec->name);
         write_from(network, spec, text);
-        if (spec->kernels != NULL)
+        if (spec->kernels != NULL) {
             lamina__text_add(text, ", kernels: %s", spec->kernels);
-        if (spec->n_init > 0)
+        }
+        if (spec->n_init > 0) {
             write_inits(spec, text);
+        }
         const lamina__table table = lamina__type_table(spec->entry->type);
         if (table.count > 0) {
             lamina__text_add(text, ", ");

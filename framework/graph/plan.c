@@ -22,23 +22,26 @@ static size_t round_up(size_t bytes) {
 
 static lamina_status make_units(lamina__net *net, lamina_error *error) {
     net->units = lamina__calloc((size_t)net->n_layers, sizeof *net->units);
-    if (net->units == NULL)
+    if (net->units == NULL) {
         return lamina__fail_memory(error, "the plan");
+    }
     for (int32_t i = 0; i < net->n_layers; i++) {
         lamina__layer *layer = &net->layers[i];
         lamina__unit *last = net->n_units > 0 ? &net->units[net->n_units - 1] : NULL;
-        if (last != NULL && !last->whole && !layer->whole)
+        if (last != NULL && !last->whole && !layer->whole) {
             last->end = i + 1;
-        else
+        } else {
             net->units[net->n_units++] = (lamina__unit){i, i + 1, layer->whole};
+        }
     }
     return LAMINA_OK;
 }
 
 static int32_t unit_of(const lamina__net *net, int32_t layer) {
     int32_t u = 0;
-    while (net->units[u].end <= layer)
+    while (net->units[u].end <= layer) {
         u++;
+    }
     return u;
 }
 
@@ -47,8 +50,9 @@ static int32_t forward_time(const lamina__net *net, lamina__place place, int32_t
 }
 
 static int32_t backward_time(const lamina__net *net, lamina__place place, int32_t layer) {
-    if (place != LAMINA__PLACE_COMMON)
+    if (place != LAMINA__PLACE_COMMON) {
         return 2 * net->n_layers - 1 - layer;
+    }
     /* The last unit, when it is by shard, goes forward and backward in one region. */
     const int32_t turn =
         net->units[net->n_units - 1].whole ? 2 * net->n_units - 1 : 2 * net->n_units - 2;
@@ -69,8 +73,9 @@ static int32_t add_store(lamina__net *net, lamina__place place, const lamina_sha
     }
     void *stores = net->stores;
     if (lamina__grow(&stores, &net->stores_capacity, (size_t)net->n_stores + 1,
-                     sizeof *net->stores) != 0)
+                     sizeof *net->stores) != 0) {
         return -1;
+    }
     net->stores = stores;
     net->stores[net->n_stores] = (lamina__store){
         .place = place, .sample_bytes = sample_bytes(shape), .first = first, .last = last};
@@ -78,23 +83,30 @@ static int32_t add_store(lamina__net *net, lamina__place place, const lamina_sha
 }
 
 static void extend(lamina__store *store, int32_t last) {
-    if (last > store->last)
+    if (last > store->last) {
         store->last = last;
+    }
 }
 
 /* Common when a whole-batch layer touches it, or when it is what comes out of the network. */
 static lamina__place place_of(const lamina__net *net, int32_t v) {
     const lamina__value *value = &net->values[v];
-    if (value->producer < 0)
+    if (value->producer < 0) {
         return LAMINA__PLACE_GIVEN;
-    if (net->options.keep_all || value->n_uses == 0)
+    }
+    if (net->options.keep_all || value->n_uses == 0) {
         return LAMINA__PLACE_COMMON;
-    if (net->layers[value->producer].whole)
+    }
+    if (net->layers[value->producer].whole) {
         return LAMINA__PLACE_COMMON;
-    for (int32_t i = value->producer + 1; i <= value->last_use; i++)
-        for (int32_t k = 0; net->layers[i].whole && k < net->layers[i].instance->n_in; k++)
-            if (net->layers[i].value_in[k] == v)
+    }
+    for (int32_t i = value->producer + 1; i <= value->last_use; i++) {
+        for (int32_t k = 0; net->layers[i].whole && k < net->layers[i].instance->n_in; k++) {
+            if (net->layers[i].value_in[k] == v) {
                 return LAMINA__PLACE_COMMON;
+            }
+        }
+    }
     return LAMINA__PLACE_SHARD;
 }
 
@@ -103,13 +115,15 @@ static int32_t value_end(const lamina__net *net, int32_t v, lamina__place place)
     const lamina__value *value = &net->values[v];
     const lamina__layer *producer = &net->layers[value->producer];
     int32_t end = forward_time(net, place, value->producer);
-    if (producer->backward && (producer->instance->type->flags & LAMINA_NEEDS_OUTPUT) != 0)
+    if (producer->backward && (producer->instance->type->flags & LAMINA_NEEDS_OUTPUT) != 0) {
         end = backward_time(net, place, value->producer);
+    }
     for (int32_t i = value->producer + 1; i <= value->last_use; i++) {
         const lamina__layer *user = &net->layers[i];
         for (int32_t k = 0; k < user->instance->n_in; k++) {
-            if (user->value_in[k] != v)
+            if (user->value_in[k] != v) {
                 continue;
+            }
             const bool late =
                 user->backward && (user->instance->type->flags & LAMINA_NEEDS_INPUT) != 0;
             const int32_t time = late ? backward_time(net, place, i) : forward_time(net, place, i);
@@ -126,23 +140,28 @@ static bool forward_in_place(const lamina__net *net, int32_t i, lamina__place pl
     const uint32_t flags = layer->instance->type->flags;
     const lamina__value *in = &net->values[layer->value_in[0]];
     if (net->options.keep_all || (flags & LAMINA_IN_PLACE) == 0 || in->producer < 0 ||
-        in->n_uses != 1)
+        in->n_uses != 1) {
         return false;
-    if (layer->backward && (flags & LAMINA_NEEDS_INPUT) != 0)
+    }
+    if (layer->backward && (flags & LAMINA_NEEDS_INPUT) != 0) {
         return false;
+    }
     const lamina__layer *producer = &net->layers[in->producer];
-    if (producer->backward && (producer->instance->type->flags & LAMINA_NEEDS_OUTPUT) != 0)
+    if (producer->backward && (producer->instance->type->flags & LAMINA_NEEDS_OUTPUT) != 0) {
         return false;
+    }
     const lamina__store *store = &net->stores[in->data.store];
     return store->place == place &&
            store->sample_bytes == sample_bytes(&net->values[layer->value_out[0]].shape);
 }
 
 static bool place_values(lamina__net *net) {
-    for (int32_t v = 0; v < 2; v++)
+    for (int32_t v = 0; v < 2; v++) {
         if ((net->values[v].data.store =
-                 add_store(net, LAMINA__PLACE_GIVEN, &net->values[v].shape, 0, 0)) < 0)
+                 add_store(net, LAMINA__PLACE_GIVEN, &net->values[v].shape, 0, 0)) < 0) {
             return false;
+        }
+    }
     for (int32_t i = 0; i < net->n_layers; i++) {
         const lamina__layer *layer = &net->layers[i];
         for (int32_t k = 0; k < layer->instance->n_out; k++) {
@@ -158,8 +177,9 @@ static bool place_values(lamina__net *net) {
             }
             value->data.store =
                 add_store(net, place, &value->shape, forward_time(net, place, i), end);
-            if (value->data.store < 0)
+            if (value->data.store < 0) {
                 return false;
+            }
         }
     }
     return true;
@@ -171,9 +191,11 @@ static bool place_values(lamina__net *net) {
 static bool reaches_first(const lamina__net *net, int32_t i, int32_t k) {
     const lamina__layer *layer = &net->layers[i];
     const int32_t v = layer->value_in[k];
-    for (int32_t before = 0; before < k; before++)
-        if (layer->value_in[before] == v)
+    for (int32_t before = 0; before < k; before++) {
+        if (layer->value_in[before] == v) {
             return false;
+        }
+    }
     return net->values[v].last_use == i;
 }
 
@@ -182,8 +204,9 @@ static bool backward_in_place(const lamina__net *net, int32_t i, int32_t k, lami
     const lamina__value *in = &net->values[layer->value_in[k]];
     const lamina__value *out = &net->values[layer->value_out[0]];
     if (net->options.keep_all || k != 0 || i == net->loss ||
-        (layer->instance->type->flags & LAMINA_IN_PLACE) == 0 || in->n_uses != 1)
+        (layer->instance->type->flags & LAMINA_IN_PLACE) == 0 || in->n_uses != 1) {
         return false;
+    }
     const lamina__store *store = &net->stores[out->gradient.store];
     return store->place == place && store->sample_bytes == sample_bytes(&in->shape);
 }
@@ -195,14 +218,16 @@ static bool place_gradients(lamina__net *net) {
         lamina__layer *layer = &net->layers[i];
         for (int32_t k = 0; layer->backward && k < layer->instance->n_in; k++) {
             lamina__value *in = &net->values[layer->value_in[k]];
-            if (!in->needs_gradient)
+            if (!in->needs_gradient) {
                 continue;
+            }
             const lamina__place place = place_of(net, layer->value_in[k]);
             const int32_t now = backward_time(net, place, i);
             if (!reaches_first(net, i, k)) {
                 layer->d_in_apart[k].store = add_store(net, place, &in->shape, now, now);
-                if (layer->d_in_apart[k].store < 0)
+                if (layer->d_in_apart[k].store < 0) {
                     return false;
+                }
                 continue;
             }
             const int32_t end = backward_time(net, place, in->producer);
@@ -212,8 +237,9 @@ static bool place_gradients(lamina__net *net) {
                 continue;
             }
             in->gradient.store = add_store(net, place, &in->shape, now, end);
-            if (in->gradient.store < 0)
+            if (in->gradient.store < 0) {
                 return false;
+            }
         }
     }
     return true;
@@ -228,8 +254,9 @@ static bool place_saved(lamina__net *net) {
         for (int32_t k = 0; k < layer->instance->n_saved; k++) {
             layer->saved[k].store = add_store(net, place, &layer->instance->saved[k].shape, now,
                                               layer->backward ? backward_time(net, place, i) : now);
-            if (layer->saved[k].store < 0)
+            if (layer->saved[k].store < 0) {
                 return false;
+            }
         }
     }
     return true;
@@ -271,10 +298,12 @@ static size_t lowest_offset(const lamina__net *net, const int32_t *placed, int32
 static size_t place_offsets(lamina__net *net, lamina__place place, int32_t *order,
                             int32_t *placed) {
     int32_t n = 0, n_placed = 0;
-    for (int32_t s = 0; s < net->n_stores; s++)
-        if (net->stores[s].place == place)
+    for (int32_t s = 0; s < net->n_stores; s++) {
+        if (net->stores[s].place == place) {
             order[n++] = s;
-    for (int32_t i = 1; i < n; i++) /* insertion sort: stable, n is small */
+        }
+    }
+    for (int32_t i = 1; i < n; i++) { /* insertion sort: stable, n is small */
         for (int32_t k = i; k > 0 && store_bytes(net, &net->stores[order[k]]) >
                                          store_bytes(net, &net->stores[order[k - 1]]);
              k--) {
@@ -282,6 +311,7 @@ static size_t place_offsets(lamina__net *net, lamina__place place, int32_t *orde
             order[k] = order[k - 1];
             order[k - 1] = swap;
         }
+    }
     size_t total = 0;
     for (int32_t i = 0; i < n; i++) {
         lamina__store *store = &net->stores[order[i]];
@@ -300,8 +330,9 @@ static void place_packed(lamina__net *net) {
         lamina__layer *layer = &net->layers[i];
         size_t *scratch = layer->whole ? &net->common_scratch : &net->shard_scratch;
         const size_t bytes = round_up(layer->instance->scratch_bytes);
-        if (bytes > *scratch)
+        if (bytes > *scratch) {
             *scratch = bytes;
+        }
         for (int32_t k = 0; k < layer->instance->n_packed; k++) {
             layer->packed_offset[k] = net->packed_bytes;
             net->packed_bytes += round_up(layer->instance->packed[k].bytes);
@@ -311,13 +342,16 @@ static void place_packed(lamina__net *net) {
 
 lamina_status lamina__net_plan(lamina__net *net, lamina_error *error) {
     const lamina_status status = make_units(net, error);
-    if (status != LAMINA_OK)
+    if (status != LAMINA_OK) {
         return status;
-    if (!place_values(net) || !place_gradients(net) || !place_saved(net))
+    }
+    if (!place_values(net) || !place_gradients(net) || !place_saved(net)) {
         return lamina__fail_memory(error, "the plan");
+    }
     int32_t *order = lamina__calloc((size_t)net->n_stores * 2, sizeof *order);
-    if (order == NULL)
+    if (order == NULL) {
         return lamina__fail_memory(error, "the plan");
+    }
     net->common_bytes = place_offsets(net, LAMINA__PLACE_COMMON, order, order + net->n_stores);
     net->shard_bytes = place_offsets(net, LAMINA__PLACE_SHARD, order, order + net->n_stores);
     lamina__free(order);

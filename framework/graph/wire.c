@@ -18,14 +18,16 @@ typedef struct view_list {
 static void take_views(view_list *list, lamina__views *views, const lamina_shape *shape) {
     views->view = list->next;
     list->next += list->net->shards + 1;
-    for (int32_t s = 0; s <= list->net->shards; s++)
+    for (int32_t s = 0; s <= list->net->shards; s++) {
         lamina__tensor_view(&views->view[s], shape, NULL);
+    }
 }
 
 static size_t count_views(const lamina__net *net) {
     size_t tensors = 2 * (size_t)net->n_values;
-    for (int32_t i = 0; i < net->n_layers; i++)
+    for (int32_t i = 0; i < net->n_layers; i++) {
         tensors += (size_t)net->layers[i].instance->n_in + (size_t)net->layers[i].instance->n_saved;
+    }
     return tensors * ((size_t)net->shards + 1);
 }
 
@@ -36,22 +38,27 @@ static bool is_loss_output(const lamina__net *net, const lamina__value *value) {
 static lamina_status make_views(lamina__net *net, lamina_error *error) {
     net->n_views = count_views(net);
     net->views = lamina__calloc(net->n_views, sizeof *net->views);
-    if (net->views == NULL)
+    if (net->views == NULL) {
         return lamina__fail_memory(error, "the network's views");
+    }
     view_list list = {net, net->views};
     for (int32_t v = 0; v < net->n_values; v++) {
         lamina__value *value = &net->values[v];
         take_views(&list, &value->data, &value->shape);
-        if (value->gradient.store >= 0 || is_loss_output(net, value))
+        if (value->gradient.store >= 0 || is_loss_output(net, value)) {
             take_views(&list, &value->gradient, &value->shape);
+        }
     }
     for (int32_t i = 0; i < net->n_layers; i++) {
         lamina__layer *layer = &net->layers[i];
-        for (int32_t k = 0; k < layer->instance->n_in; k++)
-            if (layer->d_in_apart[k].store >= 0)
+        for (int32_t k = 0; k < layer->instance->n_in; k++) {
+            if (layer->d_in_apart[k].store >= 0) {
                 take_views(&list, &layer->d_in_apart[k], &layer->instance->in[k]);
-        for (int32_t k = 0; k < layer->instance->n_saved; k++)
+            }
+        }
+        for (int32_t k = 0; k < layer->instance->n_saved; k++) {
             take_views(&list, &layer->saved[k], &layer->instance->saved[k].shape);
+        }
     }
     return LAMINA_OK;
 }
@@ -63,8 +70,9 @@ static char *shard_part(const lamina__net *net, int32_t shard) {
 }
 
 static void bind_views(lamina__net *net, lamina__views *views, int64_t samples) {
-    if (views->view == NULL)
+    if (views->view == NULL) {
         return;
+    }
     for (int32_t s = 0; s <= net->shards; s++) {
         lamina_tensor *view = &views->view[s];
         const bool all = s == net->shards;
@@ -76,10 +84,11 @@ static void bind_views(lamina__net *net, lamina__views *views, int64_t samples) 
             continue;
         }
         const lamina__store *store = &net->stores[views->store];
-        if (store->place == LAMINA__PLACE_COMMON)
+        if (store->place == LAMINA__PLACE_COMMON) {
             view->data = net->arena + store->offset + (size_t)begin * store->sample_bytes;
-        else if (store->place == LAMINA__PLACE_SHARD)
+        } else if (store->place == LAMINA__PLACE_SHARD) {
             view->data = all ? NULL : shard_part(net, s) + store->offset;
+        }
     }
 }
 
@@ -98,22 +107,28 @@ void lamina__net_bind_samples(lamina__net *net, int64_t samples) {
     }
     for (int32_t i = 0; i < net->n_layers; i++) {
         lamina__layer *layer = &net->layers[i];
-        for (int32_t k = 0; k < layer->instance->n_in; k++)
-            if (layer->d_in_apart[k].store >= 0)
+        for (int32_t k = 0; k < layer->instance->n_in; k++) {
+            if (layer->d_in_apart[k].store >= 0) {
                 bind_views(net, &layer->d_in_apart[k], samples);
-        for (int32_t k = 0; k < layer->instance->n_saved; k++)
+            }
+        }
+        for (int32_t k = 0; k < layer->instance->n_saved; k++) {
             bind_views(net, &layer->saved[k], samples);
-        for (int32_t l = 0; l < layer->n_lanes; l++)
+        }
+        for (int32_t l = 0; l < layer->n_lanes; l++) {
             bind_lane(net, layer, l, samples);
+        }
     }
-    for (int64_t i = 0; i < samples; i++)
+    for (int64_t i = 0; i < samples; i++) {
         net->loss_gradient[i] = (float)(1.0 / (double)samples);
+    }
     net->bound_samples = samples;
 }
 
 void lamina__net_bind_batch(lamina__net *net, const lamina__batch *batch) {
-    if (batch->samples != net->bound_samples)
+    if (batch->samples != net->bound_samples) {
         lamina__net_bind_samples(net, batch->samples);
+    }
     const lamina__value *data = &net->values[LAMINA__VALUE_DATA];
     const lamina__value *target = &net->values[LAMINA__VALUE_TARGET];
     const int64_t size = lamina__shape_count(&data->shape) / data->shape.dim[0];
@@ -140,12 +155,13 @@ static void point_inputs(const lamina__net *net, const lamina__layer *layer, int
     for (int32_t k = 0; k < layer->instance->n_in; k++) {
         const lamina__value *value = &net->values[layer->value_in[k]];
         in[k] = view_for(net, layer, &value->data, l);
-        if (!layer->backward || !value->needs_gradient)
+        if (!layer->backward || !value->needs_gradient) {
             d_in[k] = NULL;
-        else if (layer->d_in_apart[k].store >= 0)
+        } else if (layer->d_in_apart[k].store >= 0) {
             d_in[k] = view_for(net, layer, &layer->d_in_apart[k], l);
-        else
+        } else {
             d_in[k] = view_for(net, layer, &value->gradient, l);
+        }
     }
 }
 
@@ -165,8 +181,9 @@ static void point_weights(const lamina__net *net, const lamina__layer *layer, in
         const lamina__net_weight *w = &net->weights[layer->first_weight + k];
         weight[k] = &net->weight_views[layer->first_weight + k];
         d_weight[k] = NULL;
-        if (!layer->backward)
+        if (!layer->backward) {
             continue;
+        }
         lamina__weight_view(&lane->d_weight[k], w->weight,
                             net->gradient_block + l * net->weight_floats + w->offset);
         d_weight[k] = &lane->d_weight[k];
@@ -184,8 +201,9 @@ static lamina_status wire_lane(lamina__net *net, lamina__layer *layer, int32_t l
     lane->packed = lamina__calloc((size_t)instance->n_packed + 1, sizeof *lane->packed);
     lane->pointers = lamina__calloc(2 * (n_in + n_out + n_weights) + n_states + n_saved + 1,
                                     sizeof *lane->pointers);
-    if (lane->d_weight == NULL || lane->packed == NULL || lane->pointers == NULL)
+    if (lane->d_weight == NULL || lane->packed == NULL || lane->pointers == NULL) {
         return lamina__fail_memory(error, "the network's lanes");
+    }
     const lamina_tensor **in = lane->pointers, **d_in = in + n_in, **out = d_in + n_in,
                         **d_out = out + n_out, **weight = d_out + n_out,
                         **d_weight = weight + n_weights, **state = d_weight + n_weights,
@@ -193,12 +211,15 @@ static lamina_status wire_lane(lamina__net *net, lamina__layer *layer, int32_t l
     point_inputs(net, layer, l, in, d_in);
     point_outputs(net, layer, l, out, d_out);
     point_weights(net, layer, l, weight, d_weight);
-    for (size_t k = 0; k < n_states; k++)
+    for (size_t k = 0; k < n_states; k++) {
         state[k] = &net->state_views[(size_t)layer->first_state + k];
-    for (size_t k = 0; k < n_saved; k++)
+    }
+    for (size_t k = 0; k < n_saved; k++) {
         saved[k] = view_for(net, layer, &layer->saved[k], l);
-    for (int32_t k = 0; k < instance->n_packed; k++)
+    }
+    for (int32_t k = 0; k < instance->n_packed; k++) {
         lane->packed[k] = net->packed_block + layer->packed_offset[k];
+    }
     char *scratch =
         layer->whole ? net->arena + net->common_bytes : shard_part(net, l) + net->shard_bytes;
     lane->io = (lamina_io){.struct_size = sizeof(lamina_io),
@@ -241,8 +262,9 @@ static lamina_status allocate(lamina__net *net, lamina_error *error) {
         net->common_bytes + net->common_scratch + shards * (net->shard_bytes + net->shard_scratch);
     net->weight_block = lamina__calloc(weights + 16, sizeof(float));
     net->state_block = lamina__calloc((size_t)net->state_floats + 16, sizeof(float));
-    if (net->options.training)
+    if (net->options.training) {
         net->gradient_block = lamina__calloc(shards * weights + 16, sizeof(float));
+    }
     net->arena = lamina__alloc(arena + 64);
     net->packed_block = lamina__alloc(net->packed_bytes + 64);
     net->loss_gradient = lamina__calloc(batch, sizeof(float));
@@ -253,29 +275,34 @@ static lamina_status allocate(lamina__net *net, lamina_error *error) {
     if (net->weight_block == NULL || net->state_block == NULL || net->arena == NULL ||
         (net->options.training && net->gradient_block == NULL) || net->packed_block == NULL ||
         net->loss_gradient == NULL || net->predictions == NULL || net->weight_views == NULL ||
-        net->state_views == NULL || net->bad_gradient == NULL)
+        net->state_views == NULL || net->bad_gradient == NULL) {
         return lamina__fail_memory(error, "the network's arena");
+    }
     return LAMINA_OK;
 }
 
 lamina_status lamina__net_wire(lamina__net *net, lamina_error *error) {
     lamina_status status = allocate(net, error);
-    if (status == LAMINA_OK)
+    if (status == LAMINA_OK) {
         status = make_views(net, error);
-    if (status != LAMINA_OK)
+    }
+    if (status != LAMINA_OK) {
         return status;
+    }
     view_weights(net);
     for (int32_t i = 0; i < net->n_layers; i++) {
         lamina__layer *layer = &net->layers[i];
         const int32_t lanes = layer->whole ? 1 : net->shards;
         layer->lanes = lamina__calloc((size_t)lanes, sizeof *layer->lanes);
-        if (layer->lanes == NULL)
+        if (layer->lanes == NULL) {
             return lamina__fail_memory(error, "the network's lanes");
+        }
         layer->n_lanes = lanes;
         for (int32_t l = 0; l < lanes; l++) {
             status = wire_lane(net, layer, l, error);
-            if (status != LAMINA_OK)
+            if (status != LAMINA_OK) {
                 return status;
+            }
         }
     }
     lamina__net_bind_samples(net, net->options.batch);

@@ -18,16 +18,18 @@ static lamina__call *call_of(lamina_call *call) {
 
 static void add_place(const lamina__instance *instance, lamina_error *error) {
     snprintf(error->layer, sizeof error->layer, "%s", instance->name);
-    if (strcmp(instance->name, instance->type->name) == 0)
+    if (strcmp(instance->name, instance->type->name) == 0) {
         lamina__error_prefix(error, "layer \"%s\"", instance->name);
-    else
+    } else {
         lamina__error_prefix(error, "layer \"%s\" (%s)", instance->name, instance->type->name);
+    }
 }
 
 static int32_t host_fail(lamina_call *call, int32_t code, const char *fmt, ...) {
     const lamina__call *c = call_of(call);
-    if (code >= 0)
+    if (code >= 0) {
         code = LAMINA_ERROR_INTERNAL;
+    }
     if (c->error != NULL && c->error->code == LAMINA_OK) {
         va_list args;
         va_start(args, fmt);
@@ -53,83 +55,97 @@ static void *host_alloc(lamina_call *call, size_t bytes) {
     lamina__instance *instance = call_of(call)->instance;
     void *items = instance->memory;
     if (lamina__grow(&items, &instance->memory_capacity, instance->n_memory + 1,
-                     sizeof *instance->memory) != 0)
+                     sizeof *instance->memory) != 0) {
         return NULL;
+    }
     instance->memory = items;
     void *block = lamina__calloc(bytes > 0 ? bytes : 1, 1);
-    if (block != NULL)
+    if (block != NULL) {
         instance->memory[instance->n_memory++] = block;
+    }
     return block;
 }
 
 static void host_free(lamina_call *call, void *block) {
     lamina__instance *instance = call_of(call)->instance;
-    for (size_t i = 0; i < instance->n_memory; i++)
+    for (size_t i = 0; i < instance->n_memory; i++) {
         if (instance->memory[i] == block) {
             instance->memory[i] = instance->memory[--instance->n_memory];
             lamina__free(block);
             return;
         }
+    }
 }
 
 /* ---- setup(): declarations ---- */
 
 /* Dimensions positive, product without overflow and below 2^40 elements. */
 static int32_t check_shape(lamina_call *call, const char *what, const lamina_shape *shape) {
-    if (shape->ndim < 1 || shape->ndim > LAMINA_MAX_DIMS)
+    if (shape->ndim < 1 || shape->ndim > LAMINA_MAX_DIMS) {
         return host_fail(call, LAMINA_ERROR_SHAPE, "%s has %d dimensions; 1 to %d can be", what,
                          (int)shape->ndim, LAMINA_MAX_DIMS);
-    if (shape->dtype < LAMINA_F32 || shape->dtype > LAMINA_F64)
+    }
+    if (shape->dtype < LAMINA_F32 || shape->dtype > LAMINA_F64) {
         return host_fail(call, LAMINA_ERROR_SHAPE, "%s has the unknown element type %d", what,
                          (int)shape->dtype);
+    }
     int64_t count = 1;
     for (int32_t i = 0; i < shape->ndim; i++) {
-        if (shape->dim[i] < 1)
+        if (shape->dim[i] < 1) {
             return host_fail(call, LAMINA_ERROR_SHAPE, "%s has dimension %d of size %lld", what,
                              (int)i, (long long)shape->dim[i]);
-        if (shape->dim[i] > ((int64_t)1 << 40) / count)
+        }
+        if (shape->dim[i] > ((int64_t)1 << 40) / count) {
             return host_fail(call, LAMINA_ERROR_SHAPE, "%s has too many elements", what);
+        }
         count *= shape->dim[i];
     }
     return LAMINA_OK;
 }
 
 static int32_t check_declaring(lamina_call *call, const char *what) {
-    if (call_of(call)->declaring)
+    if (call_of(call)->declaring) {
         return LAMINA_OK;
+    }
     return host_fail(call, LAMINA_ERROR_INTERNAL, "%s is declared outside setup()", what);
 }
 
 /* A name that becomes part of a path in checkpoints: not empty, no '/', not taken. */
 static int32_t check_name(lamina_call *call, const char *what, const char *name, int32_t count) {
-    if (name == NULL || name[0] == '\0' || strchr(name, '/') != NULL || strlen(name) > 100)
+    if (name == NULL || name[0] == '\0' || strchr(name, '/') != NULL || strlen(name) > 100) {
         return host_fail(call, LAMINA_ERROR_INTERNAL, "a %s needs a name without '/'", what);
-    if (count >= LAMINA__MAX_DECLARED)
+    }
+    if (count >= LAMINA__MAX_DECLARED) {
         return host_fail(call, LAMINA_ERROR_INTERNAL, "more than %d of %s", LAMINA__MAX_DECLARED,
                          what);
+    }
     return LAMINA_OK;
 }
 
 static int32_t check_batch(lamina_call *call, const char *what, const lamina_shape *shape) {
     const lamina__instance *instance = call_of(call)->instance;
     int32_t status = check_shape(call, what, shape);
-    if (status == LAMINA_OK && shape->dim[0] != instance->in[0].dim[0])
+    if (status == LAMINA_OK && shape->dim[0] != instance->in[0].dim[0]) {
         status = host_fail(call, LAMINA_ERROR_SHAPE, "%s has %lld samples for a batch of %lld",
                            what, (long long)shape->dim[0], (long long)instance->in[0].dim[0]);
+    }
     return status;
 }
 
 static int32_t host_set_output(lamina_call *call, int32_t index, const lamina_shape *shape) {
     lamina__instance *instance = call_of(call)->instance;
     int32_t status = check_declaring(call, "an output");
-    if (status != LAMINA_OK)
+    if (status != LAMINA_OK) {
         return status;
-    if (index < 0 || index >= instance->n_out)
+    }
+    if (index < 0 || index >= instance->n_out) {
         return host_fail(call, LAMINA_ERROR_INTERNAL, "output %d of %d is declared", (int)index,
                          (int)instance->n_out);
+    }
     status = check_batch(call, "the output", shape);
-    if (status == LAMINA_OK)
+    if (status == LAMINA_OK) {
         instance->out[index] = *shape;
+    }
     return status;
 }
 
@@ -140,8 +156,9 @@ static int64_t order_extent(const lamina_weight *weight) {
     for (int32_t i = 0; i < weight->order_ndim; i++) {
         const int64_t dim = weight->order_dim[i], stride = weight->order_stride[i];
         if (dim < 1 || stride < 1 || stride > ((int64_t)1 << 40) ||
-            dim > ((int64_t)1 << 40) / count)
+            dim > ((int64_t)1 << 40) / count) {
             return -1;
+        }
         count *= dim;
         last += (dim - 1) * stride;
     }
@@ -152,39 +169,48 @@ static int32_t host_add_weight(lamina_call *call, const lamina_weight *given) {
     lamina__instance *instance = call_of(call)->instance;
     const int32_t index = instance->n_weights;
     int32_t status = check_declaring(call, "a weight");
-    if (status == LAMINA_OK)
+    if (status == LAMINA_OK) {
         status = check_name(call, "weight", given->name, index);
-    if (status == LAMINA_OK)
+    }
+    if (status == LAMINA_OK) {
         status = check_shape(call, given->name, &given->shape);
-    if (status != LAMINA_OK)
+    }
+    if (status != LAMINA_OK) {
         return status;
-    for (int32_t i = 0; i < index; i++)
-        if (strcmp(instance->weights[i].name, given->name) == 0)
+    }
+    for (int32_t i = 0; i < index; i++) {
+        if (strcmp(instance->weights[i].name, given->name) == 0) {
             return host_fail(call, LAMINA_ERROR_INTERNAL, "weight \"%s\" is declared twice",
                              given->name);
+        }
+    }
 
     lamina_weight weight = {0};
     const size_t known = given->struct_size < sizeof weight ? given->struct_size : sizeof weight;
     memcpy(&weight, given, known);
     weight.struct_size = sizeof weight;
-    if ((weight.flags & ~(uint32_t)LAMINA_WEIGHT_NO_DECAY) != 0)
+    if ((weight.flags & ~(uint32_t)LAMINA_WEIGHT_NO_DECAY) != 0) {
         return host_fail(call, LAMINA_ERROR_PLUGIN, "weight \"%s\" has flags unknown to Lamina %s",
                          given->name, LAMINA_VERSION);
+    }
     int64_t extent = lamina__shape_count(&weight.shape);
     if (weight.order_ndim != 0) {
         extent = weight.order_ndim < 0 || weight.order_ndim > LAMINA_MAX_DIMS
                      ? -1
                      : order_extent(&weight);
     }
-    if (weight.elements == 0)
+    if (weight.elements == 0) {
         weight.elements = extent;
-    if (extent < 0 || weight.elements < extent)
+    }
+    if (extent < 0 || weight.elements < extent) {
         return host_fail(call, LAMINA_ERROR_INTERNAL,
                          "the stored order of weight \"%s\" does not hold its elements",
                          given->name);
+    }
     weight.name = lamina__strdup(given->name);
-    if (weight.name == NULL)
+    if (weight.name == NULL) {
         return host_fail(call, LAMINA_ERROR_MEMORY, "out of memory");
+    }
     instance->weights[instance->n_weights++] = weight;
     return index;
 }
@@ -194,26 +220,33 @@ static int32_t host_add_state(lamina_call *call, const char *name, const lamina_
     lamina__instance *instance = call_of(call)->instance;
     const int32_t index = instance->n_states;
     int32_t status = check_declaring(call, "state");
-    if (status == LAMINA_OK)
+    if (status == LAMINA_OK) {
         status = check_name(call, "state", name, index);
-    if (status == LAMINA_OK)
+    }
+    if (status == LAMINA_OK) {
         status = check_shape(call, name, shape);
-    if (status != LAMINA_OK)
+    }
+    if (status != LAMINA_OK) {
         return status;
-    for (int32_t i = 0; i < index; i++)
-        if (strcmp(instance->states[i].name, name) == 0)
+    }
+    for (int32_t i = 0; i < index; i++) {
+        if (strcmp(instance->states[i].name, name) == 0) {
             return host_fail(call, LAMINA_ERROR_INTERNAL, "state \"%s\" is declared twice", name);
+        }
+    }
     char *copy = lamina__strdup(name);
-    if (copy == NULL)
+    if (copy == NULL) {
         return host_fail(call, LAMINA_ERROR_MEMORY, "out of memory");
+    }
     instance->states[instance->n_states++] = (lamina__state){copy, *shape, fill};
     return index;
 }
 
 static int32_t host_set_multiply_adds(lamina_call *call, double per_sample) {
     const int32_t status = check_declaring(call, "the number of multiply-adds");
-    if (status == LAMINA_OK)
+    if (status == LAMINA_OK) {
         call_of(call)->instance->multiply_adds = per_sample >= 0 ? per_sample : 0;
+    }
     return status;
 }
 
@@ -221,15 +254,19 @@ static int32_t host_add_saved(lamina_call *call, const char *name, const lamina_
     lamina__instance *instance = call_of(call)->instance;
     const int32_t index = instance->n_saved;
     int32_t status = check_declaring(call, "a saved tensor");
-    if (status == LAMINA_OK)
+    if (status == LAMINA_OK) {
         status = check_name(call, "saved tensor", name, index);
-    if (status == LAMINA_OK)
+    }
+    if (status == LAMINA_OK) {
         status = check_batch(call, name, shape);
-    if (status != LAMINA_OK)
+    }
+    if (status != LAMINA_OK) {
         return status;
+    }
     char *copy = lamina__strdup(name);
-    if (copy == NULL)
+    if (copy == NULL) {
         return host_fail(call, LAMINA_ERROR_MEMORY, "out of memory");
+    }
     instance->saved[instance->n_saved++] = (lamina__saved){copy, *shape};
     return index;
 }
@@ -237,10 +274,12 @@ static int32_t host_add_saved(lamina_call *call, const char *name, const lamina_
 static int32_t host_add_scratch(lamina_call *call, size_t bytes) {
     lamina__instance *instance = call_of(call)->instance;
     const int32_t status = check_declaring(call, "scratch");
-    if (status == LAMINA_OK && bytes > ((size_t)1 << 42))
+    if (status == LAMINA_OK && bytes > ((size_t)1 << 42)) {
         return host_fail(call, LAMINA_ERROR_INTERNAL, "%zu bytes of scratch are declared", bytes);
-    if (status == LAMINA_OK && bytes > instance->scratch_bytes)
+    }
+    if (status == LAMINA_OK && bytes > instance->scratch_bytes) {
         instance->scratch_bytes = bytes;
+    }
     return status;
 }
 
@@ -248,15 +287,19 @@ static int32_t host_add_packed(lamina_call *call, const char *name, size_t bytes
     lamina__instance *instance = call_of(call)->instance;
     const int32_t index = instance->n_packed;
     int32_t status = check_declaring(call, "packed weights");
-    if (status == LAMINA_OK)
+    if (status == LAMINA_OK) {
         status = check_name(call, "packed weights", name, index);
-    if (status != LAMINA_OK)
+    }
+    if (status != LAMINA_OK) {
         return status;
-    if (bytes > ((size_t)1 << 42))
+    }
+    if (bytes > ((size_t)1 << 42)) {
         return host_fail(call, LAMINA_ERROR_INTERNAL, "%zu bytes of packed weights", bytes);
+    }
     char *copy = lamina__strdup(name);
-    if (copy == NULL)
+    if (copy == NULL) {
         return host_fail(call, LAMINA_ERROR_MEMORY, "out of memory");
+    }
     instance->packed[instance->n_packed++] = (lamina__packed){copy, bytes};
     return index;
 }
@@ -273,28 +316,34 @@ typedef struct range_work {
 static void range_thread(void *arg, int thread, int threads) {
     range_work *work = arg;
     int64_t pieces = work->n / work->grain;
-    if (pieces < 1)
+    if (pieces < 1) {
         pieces = 1;
-    if (pieces > threads)
+    }
+    if (pieces > threads) {
         pieces = threads;
-    if (thread >= pieces)
+    }
+    if (thread >= pieces) {
         return;
+    }
     const int64_t begin = work->n * thread / pieces, end = work->n * (thread + 1) / pieces;
     const int32_t status = work->fn(work->arg, begin, end, thread);
     int32_t expected = LAMINA_OK;
-    if (status != LAMINA_OK)
+    if (status != LAMINA_OK) {
         __atomic_compare_exchange_n(&work->status, &expected, status, 0, __ATOMIC_RELAXED,
                                     __ATOMIC_RELAXED);
+    }
 }
 
 static int32_t host_parallel_for(lamina_call *call, int64_t n, int64_t grain, lamina_range_fn *fn,
                                  void *arg) {
-    if (n <= 0)
+    if (n <= 0) {
         return LAMINA_OK;
+    }
     range_work work = {fn, arg, n, grain > 0 ? grain : 1, LAMINA_OK};
     const int32_t threads = call_of(call)->threads;
-    if (threads <= 1 || n <= work.grain)
+    if (threads <= 1 || n <= work.grain) {
         return fn(arg, 0, n, 0);
+    }
     lamina__parallel(threads, range_thread, &work);
     return work.status;
 }

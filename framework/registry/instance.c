@@ -19,10 +19,12 @@ void lamina__call_init(lamina__call *call, lamina__instance *instance, lamina_er
 
 /* A layer that failed without saying why, or claimed success with a positive number. */
 static lamina_status outcome(lamina__call *call, int32_t status, const char *where) {
-    if (status == LAMINA_OK)
+    if (status == LAMINA_OK) {
         return LAMINA_OK;
-    if (call->error != NULL && call->error->code != LAMINA_OK)
+    }
+    if (call->error != NULL && call->error->code != LAMINA_OK) {
         return (lamina_status)call->error->code;
+    }
     return (lamina_status)lamina__host.fail(&call->base, status, "%s failed: %s", where,
                                             lamina_status_meaning(status));
 }
@@ -61,8 +63,9 @@ lamina_status lamina__instance_create(const lamina__type_entry *entry, const cha
                                       lamina_error *error) {
     *result = NULL;
     lamina__instance *instance = lamina__calloc(1, sizeof *instance);
-    if (instance == NULL)
+    if (instance == NULL) {
         return lamina__fail_memory(error, name);
+    }
     instance->entry = entry;
     instance->type = entry->type;
     instance->index = index;
@@ -77,8 +80,9 @@ lamina_status lamina__instance_create(const lamina__type_entry *entry, const cha
         lamina__instance_free(instance);
         return lamina__fail_memory(error, name);
     }
-    if (size > 0)
+    if (size > 0) {
         memcpy(instance->config, config, size);
+    }
     instance->self = instance->config;
     make_plain(instance);
 
@@ -98,23 +102,32 @@ lamina_status lamina__instance_create(const lamina__type_entry *entry, const cha
 }
 
 void lamina__instance_free(lamina__instance *instance) {
-    if (instance == NULL)
+    if (instance == NULL) {
         return;
-    for (int32_t i = 0; i < instance->n_bound; i++)
-        if (instance->bound[i].kernel->destroy != NULL && instance->bound[i].state != NULL)
+    }
+    for (int32_t i = 0; i < instance->n_bound; i++) {
+        if (instance->bound[i].kernel->destroy != NULL && instance->bound[i].state != NULL) {
             instance->bound[i].kernel->destroy(instance->bound[i].state);
-    if (instance->type->destroy != NULL && instance->self != NULL)
+        }
+    }
+    if (instance->type->destroy != NULL && instance->self != NULL) {
         instance->type->destroy(instance->self);
-    for (int32_t i = 0; i < instance->n_weights; i++)
+    }
+    for (int32_t i = 0; i < instance->n_weights; i++) {
         lamina__free((void *)(uintptr_t)instance->weights[i].name);
-    for (int32_t i = 0; i < instance->n_states; i++)
+    }
+    for (int32_t i = 0; i < instance->n_states; i++) {
         lamina__free(instance->states[i].name);
-    for (int32_t i = 0; i < instance->n_saved; i++)
+    }
+    for (int32_t i = 0; i < instance->n_saved; i++) {
         lamina__free(instance->saved[i].name);
-    for (int32_t i = 0; i < instance->n_packed; i++)
+    }
+    for (int32_t i = 0; i < instance->n_packed; i++) {
         lamina__free(instance->packed[i].name);
-    for (size_t i = 0; i < instance->n_memory; i++)
+    }
+    for (size_t i = 0; i < instance->n_memory; i++) {
         lamina__free(instance->memory[i]);
+    }
     lamina__free(instance->memory);
     lamina__free(instance->samples);
     lamina__free(instance->config);
@@ -127,8 +140,9 @@ void lamina__instance_free(lamina__instance *instance) {
 
 /* What setup() and the kernels are told; in[] is the caller's. */
 static lamina_setup setup_of(const lamina__instance *instance, const lamina_shape **in) {
-    for (int32_t i = 0; i < instance->n_in; i++)
+    for (int32_t i = 0; i < instance->n_in; i++) {
         in[i] = &instance->in[i];
+    }
     return (lamina_setup){.struct_size = sizeof(lamina_setup),
                           .n_in = instance->n_in,
                           .training = instance->training,
@@ -143,8 +157,9 @@ lamina_status lamina__instance_setup(lamina__instance *instance, int32_t n_in,
                                      const lamina_shape *in, const lamina__cut *cut,
                                      lamina_error *error) {
     instance->samples = lamina__calloc((size_t)cut->n_samples, sizeof *instance->samples);
-    if (instance->samples == NULL)
+    if (instance->samples == NULL) {
         return lamina__fail_memory(error, instance->name);
+    }
     memcpy(instance->samples, cut->samples, (size_t)cut->n_samples * sizeof *instance->samples);
     instance->n_samples = cut->n_samples;
     instance->shards = cut->shards;
@@ -160,17 +175,21 @@ lamina_status lamina__instance_setup(lamina__instance *instance, int32_t n_in,
     call.declaring = 1;
     const lamina_status status =
         outcome(&call, instance->type->setup(instance->self, &call.base, &setup), "setup()");
-    if (status != LAMINA_OK)
+    if (status != LAMINA_OK) {
         return status;
-    for (int32_t i = 0; i < instance->n_out; i++)
-        if (instance->out[i].ndim == 0)
+    }
+    for (int32_t i = 0; i < instance->n_out; i++) {
+        if (instance->out[i].ndim == 0) {
             return (lamina_status)lamina__host.fail(&call.base, LAMINA_ERROR_INTERNAL,
                                                     "setup() did not declare output %d", (int)i);
+        }
+    }
     if ((instance->type->flags & LAMINA_IS_LOSS) != 0 &&
-        (instance->out[0].ndim != 1 || instance->out[0].dtype == LAMINA_I32))
+        (instance->out[0].ndim != 1 || instance->out[0].dtype == LAMINA_I32)) {
         return (lamina_status)lamina__host.fail(
             &call.base, LAMINA_ERROR_INTERNAL,
             "a loss's output has the shape (N): a loss a sample");
+    }
     return LAMINA_OK;
 }
 
@@ -187,19 +206,23 @@ static uint32_t wanted_passes(const lamina__instance *instance) {
     uint32_t passes = LAMINA_PASS_FORWARD;
     if (instance->training && (instance->type->flags & LAMINA_NO_BACKWARD) == 0) {
         passes |= LAMINA_PASS_BACKWARD_DATA;
-        if (instance->n_weights > 0)
+        if (instance->n_weights > 0) {
             passes |= LAMINA_PASS_BACKWARD_WEIGHTS;
+        }
     }
     return passes;
 }
 
 static bool fits(const lamina__instance *instance, const lamina_kernel *kernel,
                  const lamina_setup *setup, uint32_t pass, uint32_t passes) {
-    if ((kernel->flags & LAMINA_KERNEL_TOGETHER) == 0)
+    if ((kernel->flags & LAMINA_KERNEL_TOGETHER) == 0) {
         return can_run(instance, kernel, setup, pass);
-    for (int i = 0; i < LAMINA__N_PASSES; i++)
-        if ((passes & (1u << i)) != 0 && !can_run(instance, kernel, setup, 1u << i))
+    }
+    for (int i = 0; i < LAMINA__N_PASSES; i++) {
+        if ((passes & (1u << i)) != 0 && !can_run(instance, kernel, setup, 1u << i)) {
             return false;
+        }
+    }
     return true;
 }
 
@@ -208,28 +231,35 @@ static bool fits(const lamina__instance *instance, const lamina_kernel *kernel,
 static const lamina_kernel *choose(const lamina__instance *instance, const lamina_setup *setup,
                                    int pass, uint32_t passes, const char *name,
                                    const lamina_kernel *forward) {
-    if (forward != NULL && (forward->flags & LAMINA_KERNEL_TOGETHER) != 0)
+    if (forward != NULL && (forward->flags & LAMINA_KERNEL_TOGETHER) != 0) {
         return forward;
+    }
     const lamina_kernel *const *kernels = lamina__instance_kernels(instance);
-    for (int round = 0; round < 2; round++)
+    for (int round = 0; round < 2; round++) {
         for (int i = 0; kernels[i] != NULL; i++) {
             const bool named = name != NULL && strcmp(kernels[i]->name, name) == 0;
-            if (round == 0 && !named)
+            if (round == 0 && !named) {
                 continue;
-            if (forward != NULL && (kernels[i]->flags & LAMINA_KERNEL_TOGETHER) != 0)
+            }
+            if (forward != NULL && (kernels[i]->flags & LAMINA_KERNEL_TOGETHER) != 0) {
                 continue;
-            if (fits(instance, kernels[i], setup, 1u << pass, passes))
+            }
+            if (fits(instance, kernels[i], setup, 1u << pass, passes)) {
                 return kernels[i];
+            }
         }
+    }
     return NULL;
 }
 
 static void assign(lamina__instance *instance, int pass, const lamina_kernel *kernel) {
     int32_t k = 0;
-    while (k < instance->n_bound && instance->bound[k].kernel != kernel)
+    while (k < instance->n_bound && instance->bound[k].kernel != kernel) {
         k++;
-    if (k == instance->n_bound)
+    }
+    if (k == instance->n_bound) {
         instance->bound[instance->n_bound++] = (lamina__bound_kernel){.kernel = kernel};
+    }
     instance->bound[k].passes |= 1u << pass;
     instance->pass_kernel[pass] = k;
 }
@@ -246,32 +276,38 @@ lamina_status lamina__instance_bind(lamina__instance *instance,
 
     for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
         instance->pass_kernel[pass] = -1;
-        if ((passes & (1u << pass)) == 0)
+        if ((passes & (1u << pass)) == 0) {
             continue;
+        }
         const char *name = wanted != NULL ? wanted[pass] : NULL;
-        if (name != NULL && strcmp(name, "auto") == 0)
+        if (name != NULL && strcmp(name, "auto") == 0) {
             name = NULL;
+        }
         const lamina_kernel *kernel = choose(instance, &setup, pass, passes, name, forward);
-        if (kernel == NULL || (strict && name != NULL && strcmp(kernel->name, name) != 0))
+        if (kernel == NULL || (strict && name != NULL && strcmp(kernel->name, name) != 0)) {
             return (lamina_status)lamina__host.fail(
                 &call.base, LAMINA_ERROR_UNSUPPORTED,
                 "no kernel%s%s can do the pass %s for these shapes on this machine",
                 name != NULL ? " " : "", name != NULL ? name : "", lamina__pass_names[pass]);
-        if (pass == 0)
+        }
+        if (pass == 0) {
             forward = kernel;
+        }
         assign(instance, pass, kernel);
     }
 
     call.declaring = 1;
     for (int32_t k = 0; k < instance->n_bound; k++) {
         lamina__bound_kernel *bound = &instance->bound[k];
-        if (bound->kernel->create == NULL)
+        if (bound->kernel->create == NULL) {
             continue;
+        }
         const int32_t made =
             bound->kernel->create(instance->self, &call.base, &setup, bound->passes, &bound->state);
         const lamina_status status = outcome(&call, made, "a kernel's create()");
-        if (status != LAMINA_OK)
+        if (status != LAMINA_OK) {
             return status;
+        }
     }
     return LAMINA_OK;
 }
@@ -284,9 +320,11 @@ const char *lamina__instance_kernel(const lamina__instance *instance, int pass) 
 /* ---- Run ---- */
 
 int lamina__instance_has_prepare(const lamina__instance *instance) {
-    for (int32_t k = 0; k < instance->n_bound; k++)
-        if (instance->bound[k].kernel->prepare != NULL)
+    for (int32_t k = 0; k < instance->n_bound; k++) {
+        if (instance->bound[k].kernel->prepare != NULL) {
             return 1;
+        }
+    }
     return 0;
 }
 
@@ -294,13 +332,15 @@ lamina_status lamina__instance_prepare(lamina__instance *instance, lamina__call 
                                        const lamina_io *io) {
     for (int32_t k = 0; k < instance->n_bound; k++) {
         const lamina__bound_kernel *bound = &instance->bound[k];
-        if (bound->kernel->prepare == NULL)
+        if (bound->kernel->prepare == NULL) {
             continue;
+        }
         const lamina_status status =
             outcome(call, bound->kernel->prepare(instance->self, bound->state, &call->base, io),
                     "prepare()");
-        if (status != LAMINA_OK)
+        if (status != LAMINA_OK) {
             return status;
+        }
     }
     return LAMINA_OK;
 }
@@ -319,21 +359,26 @@ lamina_status lamina__instance_forward(const lamina__instance *instance, lamina_
 }
 
 static bool any(const lamina_tensor *const *tensors, int32_t n) {
-    for (int32_t i = 0; i < n; i++)
-        if (tensors[i] != NULL)
+    for (int32_t i = 0; i < n; i++) {
+        if (tensors[i] != NULL) {
             return true;
+        }
+    }
     return false;
 }
 
 lamina_status lamina__instance_backward(const lamina__instance *instance, lamina__call *call,
                                         const lamina_io *io) {
     /* forward() and backward() of a type without kernels: one call does both. */
-    if (instance->type->kernels == NULL)
+    if (instance->type->kernels == NULL) {
         return run_pass(instance, call, 1, io);
+    }
     lamina_status status = LAMINA_OK;
-    if (instance->pass_kernel[2] >= 0 && any(io->d_weight, instance->n_weights))
+    if (instance->pass_kernel[2] >= 0 && any(io->d_weight, instance->n_weights)) {
         status = run_pass(instance, call, 2, io);
-    if (status == LAMINA_OK && any(io->d_in, instance->n_in))
+    }
+    if (status == LAMINA_OK && any(io->d_in, instance->n_in)) {
         status = run_pass(instance, call, 1, io);
+    }
     return status;
 }

@@ -51,14 +51,16 @@ static void convert(const lamina_tensor *tensor, float *logical, int to_logical)
     float *data = tensor->data;
     int64_t at = 0;
     for (int64_t i = 0; i < count; i++) {
-        if (to_logical)
+        if (to_logical) {
             logical[i] = data[at];
-        else
+        } else {
             data[at] = logical[i];
+        }
         for (int32_t axis = ndim - 1; axis >= 0; axis--) {
             at += tensor->stride[axis];
-            if (++index[axis] < tensor->shape.dim[axis])
+            if (++index[axis] < tensor->shape.dim[axis]) {
                 break;
+            }
             at -= tensor->stride[axis] * tensor->shape.dim[axis];
             index[axis] = 0;
         }

@@ -16,15 +16,17 @@
 /* test_add: y = a + b; two inputs of one shape. */
 static inline int32_t add_setup(void *self, lamina_call *call, const lamina_setup *setup) {
     (void)self;
-    if (setup->in[0]->ndim != setup->in[1]->ndim)
+    if (setup->in[0]->ndim != setup->in[1]->ndim) {
         return call->host->fail(call, LAMINA_ERROR_SHAPE, "inputs differ in shape");
+    }
     return call->host->set_output(call, 0, setup->in[0]);
 }
 
 static inline int64_t tensor_count(const lamina_tensor *tensor) {
     int64_t count = 1;
-    for (int32_t i = 0; i < tensor->shape.ndim; i++)
+    for (int32_t i = 0; i < tensor->shape.ndim; i++) {
         count *= tensor->shape.dim[i];
+    }
     return count;
 }
 
@@ -33,18 +35,21 @@ static inline int32_t add_forward(const void *self, lamina_call *call, const lam
     float *y = io->out[0]->data;
     (void)self;
     (void)call;
-    for (int64_t i = 0; i < tensor_count(io->out[0]); i++)
+    for (int64_t i = 0; i < tensor_count(io->out[0]); i++) {
         y[i] = a[i] + b[i];
+    }
     return LAMINA_OK;
 }
 
 static inline int32_t add_backward(const void *self, lamina_call *call, const lamina_io *io) {
     (void)self;
     (void)call;
-    for (int32_t k = 0; k < 2; k++)
-        if (io->d_in[k] != NULL)
+    for (int32_t k = 0; k < 2; k++) {
+        if (io->d_in[k] != NULL) {
             memcpy(io->d_in[k]->data, io->d_out[0]->data,
                    (size_t)tensor_count(io->d_out[0]) * sizeof(float));
+        }
+    }
     return LAMINA_OK;
 }
 
@@ -67,8 +72,9 @@ static const lamina_layer_type test_add_type = {
 static inline int32_t center_setup(void *self, lamina_call *call, const lamina_setup *setup) {
     (void)self;
     lamina_shape mean = {LAMINA_F32, 1, {1}};
-    for (int32_t i = 1; i < setup->in[0]->ndim; i++)
+    for (int32_t i = 1; i < setup->in[0]->ndim; i++) {
         mean.dim[0] *= setup->in[0]->dim[i];
+    }
     const int32_t state = call->host->add_state(call, "mean", &mean, 0);
     return state < 0 ? state : call->host->set_output(call, 0, setup->in[0]);
 }
@@ -76,20 +82,24 @@ static inline int32_t center_setup(void *self, lamina_call *call, const lamina_s
 static inline void center(const float *x, float *y, int64_t n, int64_t features, float *means) {
     for (int64_t f = 0; f < features; f++) {
         double mean = 0;
-        for (int64_t i = 0; i < n; i++)
+        for (int64_t i = 0; i < n; i++) {
             mean += x[i * features + f];
+        }
         mean /= (double)n;
-        if (means != NULL)
+        if (means != NULL) {
             means[f] = (float)mean;
-        for (int64_t i = 0; i < n; i++)
+        }
+        for (int64_t i = 0; i < n; i++) {
             y[i * features + f] = x[i * features + f] - (float)mean;
+        }
     }
 }
 
 static inline int32_t center_forward(const void *self, lamina_call *call, const lamina_io *io) {
     (void)self;
-    if (io->samples != io->batch)
+    if (io->samples != io->batch) {
         return call->host->fail(call, LAMINA_ERROR_INTERNAL, "got a part of the batch");
+    }
     const int64_t features = tensor_count(io->in[0]) / io->samples;
     center(io->in[0]->data, io->out[0]->data, io->samples, features,
            io->phase == LAMINA_TRAIN ? io->state[0]->data : NULL);
@@ -133,8 +143,9 @@ static inline int32_t noise_forward(const void *self, lamina_call *call, const l
     float *y = io->out[0]->data, *noise = io->saved[0]->data;
     const int64_t count = tensor_count(io->in[0]), size = count / io->samples;
     call->host->uniform(call, (uint64_t)(io->first_sample * size), noise, (size_t)count);
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < count; i++) {
         y[i] = x[i] * noise[i];
+    }
     return LAMINA_OK;
 }
 
@@ -143,8 +154,9 @@ static inline int32_t noise_backward(const void *self, lamina_call *call, const 
     (void)call;
     const float *dy = io->d_out[0]->data, *noise = io->saved[0]->data;
     float *dx = io->d_in[0]->data;
-    for (int64_t i = 0; i < tensor_count(io->d_out[0]); i++)
+    for (int64_t i = 0; i < tensor_count(io->d_out[0]); i++) {
         dx[i] = dy[i] * noise[i];
+    }
     return LAMINA_OK;
 }
 
@@ -177,8 +189,9 @@ typedef struct test_net {
 static inline void test_net_registry(test_net *t) {
     const lamina_layer_type *types[64] = {&test_add_type, &test_center_type, &test_noise_type};
     size_t n = 3;
-    for (size_t i = 0; lamina__builtin_layers[i] != NULL && n < 63; i++)
+    for (size_t i = 0; lamina__builtin_layers[i] != NULL && n < 63; i++) {
         types[n++] = lamina__builtin_layers[i];
+    }
     lamina_error error = {0};
     t->status = lamina__registry_create(types, &t->registry, &error);
 }
@@ -187,12 +200,15 @@ static inline void test_net_registry(test_net *t) {
 static inline test_net test_net_make(const char *layers, const lamina__net_options *options) {
     test_net t = {0};
     test_net_registry(&t);
-    if (t.status == LAMINA_OK)
+    if (t.status == LAMINA_OK) {
         t.status = lamina__doc_parse(layers, strlen(layers), "net.yaml", &t.diags, &t.doc);
-    if (t.status == LAMINA_OK)
+    }
+    if (t.status == LAMINA_OK) {
         t.status = lamina__network_read(t.doc->root, t.registry, &t.network, &t.diags);
-    if (t.status == LAMINA_OK && options != NULL)
+    }
+    if (t.status == LAMINA_OK && options != NULL) {
         t.status = lamina__net_build(&t.network, options, &t.net, &t.diags);
+    }
     return t;
 }
 
@@ -224,9 +240,10 @@ static inline void test_batch_fill(test_batch *b, int64_t samples, int64_t pixel
                                    uint64_t seed) {
     const lamina__stream stream = lamina__stream_make(seed, LAMINA__RANDOM_CHECK, 0, 0);
     lamina__stream_normal(stream, 0, b->images, (size_t)(samples * pixels));
-    for (int64_t i = 0; i < samples; i++)
+    for (int64_t i = 0; i < samples; i++) {
         b->labels[i] =
             (int32_t)lamina__stream_below(stream, (uint64_t)(1000000 + i), (uint64_t)classes);
+    }
     b->batch = (lamina__batch){.images = b->images, .labels = b->labels, .samples = samples};
 }
 
@@ -243,8 +260,9 @@ static inline void test_update(void *arg, int32_t weight, int64_t begin, int64_t
     const test_descent *descent = arg;
     (void)weight;
     for (int64_t i = begin; i < end; i++) {
-        if (descent->gradient != NULL)
+        if (descent->gradient != NULL) {
             descent->gradient[i] = gradient[i - begin];
+        }
         descent->weights[i] -= descent->rate * gradient[i - begin];
     }
 }

@@ -70,8 +70,9 @@ static float *gradient_of(test_net *t, test_batch *b, int64_t n, lamina__result 
 
 static double largest_difference(const float *a, const float *b, int64_t n) {
     double largest = 0;
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
         largest = fmax(largest, fabs((double)a[i] - (double)b[i]));
+    }
     return largest;
 }
 
@@ -194,8 +195,9 @@ static void threads_change_nothing(void) {
     }
     for (int k = 1; k < 3; k++)
         CU_ASSERT_EQUAL(memcmp(gradient[0], gradient[k], (size_t)floats * sizeof(float)), 0);
-    for (int k = 0; k < 3; k++)
+    for (int k = 0; k < 3; k++) {
         lamina__free(gradient[k]);
+    }
 }
 
 static void learns(void) {
@@ -207,8 +209,9 @@ static void learns(void) {
     lamina__result first, result;
     test_descent descent = {lamina__net_weight_block(t.net), NULL, 0.2f};
     lamina__net_evaluate(t.net, &b.batch, &first, NULL);
-    for (int64_t step = 0; step < 100; step++)
+    for (int64_t step = 0; step < 100; step++) {
         lamina__net_train_step(t.net, &b.batch, step, test_update, &descent, &result, NULL);
+    }
     lamina__net_evaluate(t.net, &b.batch, &result, NULL);
     CU_ASSERT(result.loss_sum < 0.1 * first.loss_sum);
     CU_ASSERT_EQUAL(result.correct, 10);
@@ -279,8 +282,9 @@ static void failing_allocations_are_clean(void) {
         CU_ASSERT(failed == (t.net == NULL));
         test_net_free(&t);
         CU_ASSERT_EQUAL(lamina__alloc_count().live, 0);
-        if (!failed)
+        if (!failed) {
             return;
+        }
     }
     CU_FAIL("never got through");
 }

@@ -16,8 +16,9 @@ static void default_names_and_inputs(void) {
                                         "test_add1", "relu2", "softmax_loss1"};
     TEST_TEXT(test_net_error(&t), "");
     CU_ASSERT_EQUAL_FATAL(t.network.count, 7);
-    for (size_t i = 0; i < 7; i++)
+    for (size_t i = 0; i < 7; i++) {
         TEST_TEXT(t.network.layers[i].name, names[i]);
+    }
     CU_ASSERT_EQUAL(t.network.layers[0].from[0], LAMINA__FROM_DATA);
     CU_ASSERT_EQUAL(t.network.layers[1].from[0], 0);
     CU_ASSERT_EQUAL(t.network.layers[4].n_from, 2);
