@@ -116,19 +116,19 @@ static void compare_with(const lamina__checker *checker, const lamina__rig *rig,
     const double d_weight = lamina__rounding(checker, rig, LAMINA__ROLE_D_WEIGHT);
     for (int32_t i = 0; i < rig->instance->n_out; i++) {
         const lamina__field *field = lamina__rig_field(rig, LAMINA__ROLE_OUT, i);
-        lamina__compare(field, got->out[i], truth->out[i], field->count, out, "forward()", line);
+        lamina__compare(field, got->out[i], truth->out[i], field->count, out, 0, "forward()", line);
     }
     for (int32_t i = 0; i < rig->instance->n_in; i++) {
         const lamina__field *field = lamina__rig_field(rig, LAMINA__ROLE_D_IN, i);
         if (got->d_in[i] != NULL && truth->d_in[i] != NULL) {
-            lamina__compare(field, got->d_in[i], truth->d_in[i], field->count, d_in, "backward()",
-                            line);
+            lamina__compare(field, got->d_in[i], truth->d_in[i], field->count, d_in, 0,
+                            "backward()", line);
         }
     }
     for (int32_t i = 0; i < rig->instance->n_weights; i++) {
         const lamina__field *field = lamina__rig_d_weight(rig, 0, i);
         if (got->d_weight[i] != NULL && truth->d_weight[i] != NULL) {
-            lamina__compare(field, got->d_weight[i], truth->d_weight[i], field->count, d_weight,
+            lamina__compare(field, got->d_weight[i], truth->d_weight[i], field->count, d_weight, 0,
                             "backward()", line);
         }
     }

@@ -30,11 +30,12 @@ void lamina__snapshot_free(lamina__snapshot *);
 /* Marks a line failed, keeping the first reason. */
 void lamina__line_fail(lamina__check_line *, const char *fmt, ...) LAMINA_PRINTF(2, 3);
 
-/* Every got[i] within tolerance * max(|expected[i]|, root mean square of expected); tolerance 0:
- * the same bits. What is wrong goes into the line, with `what` in front of the tensor and its
- * place. */
+/* Every got[i] within tolerance * max(|expected[i]|, root mean square of expected, least);
+ * tolerance 0: the same bits. What is wrong goes into the line, with `what` in front of the tensor
+ * and its place. */
 bool lamina__compare(const lamina__field *, const double *got, const double *expected,
-                     int64_t count, double tolerance, const char *what, lamina__check_line *);
+                     int64_t count, double tolerance, double least, const char *what,
+                     lamina__check_line *);
 
 /* Relative tolerance for numbers of a role that were summed up in float. */
 double lamina__rounding(const lamina__checker *, const lamina__rig *, lamina__role);

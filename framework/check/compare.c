@@ -83,16 +83,19 @@ static double root_mean_square(const double *values, int64_t count) {
 }
 
 bool lamina__compare(const lamina__field *field, const double *got, const double *expected,
-                     int64_t count, double tolerance, const char *what, lamina__check_line *line) {
-    const double size = root_mean_square(expected, count);
+                     int64_t count, double tolerance, double least, const char *what,
+                     lamina__check_line *line) {
+    const double size = fmax(root_mean_square(expected, count), least);
     double worst = 0;
     int64_t at = -1;
     for (int64_t i = 0; i < count; i++) {
         if (memcmp(&got[i], &expected[i], sizeof(got[i])) == 0) {
             continue;
         }
-        double allowed = tolerance * fmax(fabs(expected[i]), size);
-        double ratio = fabs(got[i] - expected[i]) / allowed;
+        /* A float below the smallest normal one may be flushed to 0. */
+        const double allowed =
+            tolerance > 0 ? tolerance * fmax(fabs(expected[i]), size) + 0x1p-125 : 0;
+        const double ratio = fabs(got[i] - expected[i]) / allowed;
         if (!(ratio <=
               worst)) { /* a NaN, or a division by a tolerance of 0, is the worst there is */
             worst = isnan(ratio) ? INFINITY : ratio;

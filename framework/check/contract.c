@@ -77,7 +77,7 @@ static bool same_results(const lamina__checker *checker, const lamina__rig *rig,
             const lamina__field *field = lamina__rig_field(rig, kinds[k].role, i);
             if (kinds[k].got[i] != NULL && kinds[k].expected[i] != NULL &&
                 !lamina__compare(field, kinds[k].got[i], kinds[k].expected[i], field->count,
-                                 tolerance, what, line)) {
+                                 tolerance, 0, what, line)) {
                 return false;
             }
         }
@@ -216,7 +216,7 @@ lamina_status lamina__check_adds(lamina__checker *checker, lamina__rig *rig, lam
     for (int32_t i = 0; i < rig->instance->n_in; i++) {
         const lamina__field *field = lamina__rig_field(rig, LAMINA__ROLE_D_IN, i);
         if (got.d_in[i] != NULL &&
-            !lamina__compare(field, got.d_in[i], base->d_in[i], field->count, 0,
+            !lamina__compare(field, got.d_in[i], base->d_in[i], field->count, 0, 0,
                              "a second backward() must overwrite d_in with the same", line)) {
             goto done;
         }
@@ -224,7 +224,7 @@ lamina_status lamina__check_adds(lamina__checker *checker, lamina__rig *rig, lam
     for (int32_t i = 0; i < rig->instance->n_weights; i++) {
         const lamina__field *field = lamina__rig_d_weight(rig, 0, i);
         if (!lamina__compare(field, got.d_weight[i], twice.d_weight[i], field->count,
-                             lamina__rounding(checker, rig, LAMINA__ROLE_D_WEIGHT),
+                             lamina__rounding(checker, rig, LAMINA__ROLE_D_WEIGHT), 0,
                              "backward() must add to what d_weight holds", line)) {
             goto done;
         }

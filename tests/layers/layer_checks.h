@@ -4,6 +4,7 @@
 #define LAMINA_TESTS_LAYER_CHECKS_H
 
 #include "check/check.h"
+#include "check/rig.h"
 #include "layers/builtin.h"
 #include "support.h"
 
@@ -33,8 +34,7 @@ static inline void layer_close(layer_registries open) {
 /* Runs one case's checks and fails with every line that failed. */
 static inline void layer_check_text(layer_registries open, const char *type, const char *text) {
     const lamina__type_entry *entry = lamina__registry_find(open.f32, type);
-    const lamina__check_options options = {.seed = 1,
-                                           .f64 = lamina__registry_find(open.f64, type)};
+    const lamina__check_options options = {.seed = 1, .f64 = lamina__registry_find(open.f64, type)};
     lamina__check_report report = {0};
     lamina_error error = {0};
     lamina_status status = lamina__check_case(entry, text, &options, &report, &error);
@@ -86,6 +86,62 @@ static inline void layer_refuses(const char *type, const char *text, const char 
     TEST_CONTAINS(error.message, part);
     lamina__check_report_free(&report);
     layer_close(open);
+}
+
+/* ---- One forward(), opened up: for comparing with a formula written down independently ---- */
+
+typedef struct layer_run {
+    lamina__rig *rig;
+    lamina__case from;
+} layer_run;
+
+/* Tensors of a run by logical indices: run_at(&run, LAMINA__ROLE_OUT, 0, n, c, y, x). */
+static inline double layer_at(const layer_run *run, lamina__role role, int32_t i, int64_t a,
+                              int64_t b, int64_t c, int64_t d) {
+    const lamina__field *field = lamina__rig_field(run->rig, role, i);
+    const int64_t at[4] = {a, b, c, d};
+    int64_t index = 0;
+    for (int32_t axis = 0; axis < field->view.shape.ndim; axis++) {
+        index = index * field->view.shape.dim[axis] + at[axis];
+    }
+    return lamina__field_get(field, index);
+}
+
+static inline int64_t layer_dim(const layer_run *run, lamina__role role, int axis) {
+    return lamina__rig_field(run->rig, role, 0)->view.shape.dim[axis];
+}
+
+static inline bool layer_forward(layer_registries open, const char *type, const char *text,
+                                 layer_run *run) {
+    const lamina__type_entry *entry = lamina__registry_find(open.f32, type);
+    lamina_error error = {0};
+    lamina__fault fault = {{0}};
+    *run = (layer_run){0};
+    lamina_status status = lamina__case_read(entry, text, &run->from, &error);
+    if (status == LAMINA_OK) {
+        const int64_t batch = run->from.in[0].dim[0];
+        const lamina__rig_options options = {.kernel = "reference",
+                                             .batch = batch,
+                                             .shards = 1,
+                                             .threads = 1,
+                                             .training = 1,
+                                             .n_samples = 1,
+                                             .samples = {batch}};
+        status = lamina__rig_create(entry, &run->from, 7, &options, &run->rig, &error);
+    }
+    const lamina__rig_call call = {.phase = LAMINA_TRAIN};
+    bool ok = status == LAMINA_OK && lamina__rig_draw(run->rig, 7, &run->from) &&
+              lamina__rig_forward(run->rig, &call, &fault);
+    if (!ok) {
+        printf("\n      %s %s: %s%s", type, text, error.message, fault.text);
+    }
+    CU_ASSERT(ok);
+    return ok;
+}
+
+static inline void layer_run_free(layer_run *run) {
+    lamina__rig_free(run->rig);
+    lamina__case_free(&run->from);
 }
 
 #define LAYER_CHECK(type, cases) layer_check(type, cases, sizeof(cases) / sizeof((cases)[0]))

@@ -1,6 +1,8 @@
 /* conv: every kernel against the double twin, over the shapes that break convolutions. */
 #include "layer_checks.h"
 
+#include <math.h>
+
 static void sizes(void) {
     static const layer_case cases[] = {
         {"{filters: 3, kernel: 3}", "[2, 3, 7, 7]"},
@@ -46,6 +48,77 @@ static void groups(void) {
     LAYER_CHECK("conv", cases);
 }
 
+typedef struct formula_case {
+    const char *text;
+    int64_t groups, stride[2], padding[2], dilation[2];
+} formula_case;
+
+/* The definition, in logical order: sum over the window, zeros outside the image. */
+static double formula(const layer_run *run, const formula_case *c, const int64_t at[4]) {
+    const int64_t in_each = layer_dim(run, LAMINA__ROLE_WEIGHT, 1);
+    const int64_t filters = layer_dim(run, LAMINA__ROLE_WEIGHT, 0);
+    const int64_t group = at[1] / (filters / c->groups);
+    double sum = layer_at(run, LAMINA__ROLE_WEIGHT, 1, at[1], 0, 0, 0);
+    for (int64_t i = 0; i < in_each; i++) {
+        for (int64_t u = 0; u < layer_dim(run, LAMINA__ROLE_WEIGHT, 2); u++) {
+            for (int64_t v = 0; v < layer_dim(run, LAMINA__ROLE_WEIGHT, 3); v++) {
+                const int64_t y = at[2] * c->stride[0] + u * c->dilation[0] - c->padding[0];
+                const int64_t x = at[3] * c->stride[1] + v * c->dilation[1] - c->padding[1];
+                if (y >= 0 && y < layer_dim(run, LAMINA__ROLE_IN, 2) && x >= 0 &&
+                    x < layer_dim(run, LAMINA__ROLE_IN, 3)) {
+                    sum += layer_at(run, LAMINA__ROLE_WEIGHT, 0, at[1], i, u, v) *
+                           layer_at(run, LAMINA__ROLE_IN, 0, at[0], group * in_each + i, y, x);
+                }
+            }
+        }
+    }
+    return sum;
+}
+
+static void formula_matches(void) {
+    static const formula_case cases[] = {
+        {"{input: [2, 3, 6, 5], params: {filters: 4, kernel: 3}}", 1, {1, 1}, {0, 0}, {1, 1}},
+        {"{input: [2, 4, 7, 8], params: {filters: 6, kernel: [3, 2], stride: [2, 1], "
+         "padding: [1, 0], groups: 2, dilation: [1, 2]}}",
+         2,
+         {2, 1},
+         {1, 0},
+         {1, 2}},
+        /* same: 6 -> 3 by stride 2 with kernel 3 needs one zero, at the bottom; 7 -> 4 needs two */
+        {"{input: [1, 2, 6, 7], params: {filters: 3, kernel: 3, stride: 2, padding: same}}",
+         1,
+         {2, 2},
+         {0, 1},
+         {1, 1}},
+    };
+    layer_registries open = layer_open();
+    for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+        layer_run run;
+        double worst = 0;
+        if (layer_forward(open, "conv", cases[k].text, &run)) {
+            int64_t n[4], at[4];
+            for (int i = 0; i < 4; i++) {
+                n[i] = layer_dim(&run, LAMINA__ROLE_OUT, i);
+            }
+            for (at[0] = 0; at[0] < n[0]; at[0]++) {
+                for (at[1] = 0; at[1] < n[1]; at[1]++) {
+                    for (at[2] = 0; at[2] < n[2]; at[2]++) {
+                        for (at[3] = 0; at[3] < n[3]; at[3]++) {
+                            double got =
+                                layer_at(&run, LAMINA__ROLE_OUT, 0, at[0], at[1], at[2], at[3]);
+                            double error = fabs(got - formula(&run, &cases[k], at));
+                            worst = error > worst ? error : worst;
+                        }
+                    }
+                }
+            }
+        }
+        CU_ASSERT(worst < 1e-5);
+        layer_run_free(&run);
+    }
+    layer_close(open);
+}
+
 static void own(void) {
     layer_check_own("conv");
 }
@@ -62,4 +135,5 @@ static void refuses(void) {
 }
 
 LAMINA_TESTS({"sizes", sizes}, {"strides, dilation, padding", windows}, {"groups", groups},
-             {"its own cases", own}, {"refuses bad shapes and parameters", refuses})
+             {"matches the formula", formula_matches}, {"its own cases", own},
+             {"refuses bad shapes and parameters", refuses})
