@@ -7,6 +7,7 @@
 #include "base/philox.h"
 
 #include <math.h>
+#include <string.h>
 
 #define ROUNDS      10
 #define MULTIPLIER0 0xD2511F53u
@@ -51,29 +52,86 @@ static void block(const lamina__stream *stream, uint64_t number, uint32_t out[4]
     lamina__philox4x32(counter, stream->key, out);
 }
 
-void lamina__stream_u32(lamina__stream stream, uint64_t first, uint32_t *dst, size_t n) {
-    uint32_t words[4];
-    size_t i = 0;
-    while (i < n) {
-        uint64_t number = first + i;
-        block(&stream, number / 4, words);
-        for (size_t w = number % 4; w < 4 && i < n; w++) {
-            dst[i++] = words[w];
+/* ---- Many at once -------------------------------------------------------------------------- */
+
+#define LANES 16          /* blocks that are computed side by side */
+#define WIDE  (4 * LANES) /* their numbers */
+
+/* For each instruction set that makes a difference, chosen when the program starts. That needs the
+ * C library's help, and sanitizers are not ready so early. */
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) &&                 \
+    !defined(__SANITIZE_THREAD__) && !defined(__clang__)
+#define FOR_EACH_CPU __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define FOR_EACH_CPU
+#endif
+
+/* Blocks number .. number + LANES - 1. The counters' words, 32 bits each, are kept in 64 so that
+ * products need no shuffling. */
+FOR_EACH_CPU static void wide_blocks(const lamina__stream *stream, uint64_t number,
+                                     uint32_t out[WIDE]) {
+    uint64_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
+    uint32_t k0 = stream->key[0], k1 = stream->key[1];
+    for (uint64_t lane = 0; lane < LANES; lane++) {
+        c0[lane] = (uint32_t)(number + lane);
+        c1[lane] = (number + lane) >> 32;
+        c2[lane] = (uint32_t)stream->high;
+        c3[lane] = stream->high >> 32;
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int lane = 0; lane < LANES; lane++) {
+            uint64_t p0 = (uint64_t)(uint32_t)c0[lane] * MULTIPLIER0;
+            uint64_t p1 = (uint64_t)(uint32_t)c2[lane] * MULTIPLIER1;
+            c0[lane] = (p1 >> 32) ^ c1[lane] ^ k0;
+            c1[lane] = (uint32_t)p1;
+            c2[lane] = (p0 >> 32) ^ c3[lane] ^ k1;
+            c3[lane] = (uint32_t)p0;
         }
+        k0 += KEY_STEP0;
+        k1 += KEY_STEP1;
+    }
+    for (size_t lane = 0; lane < LANES; lane++) {
+        out[4 * lane] = (uint32_t)c0[lane];
+        out[4 * lane + 1] = (uint32_t)c1[lane];
+        out[4 * lane + 2] = (uint32_t)c2[lane];
+        out[4 * lane + 3] = (uint32_t)c3[lane];
+    }
+}
+
+/* Numbers from `first` on, at most n of them, as many as can be had in one go; returns how many. */
+static size_t some_words(const lamina__stream *stream, uint64_t first, size_t n,
+                         uint32_t out[WIDE]) {
+    size_t skip = first % 4;
+    if (skip == 0 && n >= WIDE) {
+        wide_blocks(stream, first / 4, out);
+        return WIDE;
+    }
+    uint32_t words[4];
+    size_t count = n < 4 - skip ? n : 4 - skip;
+    block(stream, first / 4, words);
+    memcpy(out, words + skip, count * sizeof(uint32_t));
+    return count;
+}
+
+void lamina__stream_u32(lamina__stream stream, uint64_t first, uint32_t *dst, size_t n) {
+    uint32_t words[WIDE];
+    for (size_t i = 0, count; i < n; i += count) {
+        count = some_words(&stream, first + i, n - i, words);
+        memcpy(dst + i, words, count * sizeof(uint32_t));
     }
 }
 
 void lamina__stream_uniform(lamina__stream stream, uint64_t first, float *dst, size_t n) {
-    uint32_t words[4];
-    size_t i = 0;
-    while (i < n) {
-        uint64_t number = first + i;
-        block(&stream, number / 4, words);
-        for (size_t w = number % 4; w < 4 && i < n; w++) {
-            dst[i++] = (float)(words[w] >> 8) * 0x1p-24f;
+    uint32_t words[WIDE];
+    for (size_t i = 0, count; i < n; i += count) {
+        count = some_words(&stream, first + i, n - i, words);
+        for (size_t w = 0; w < count; w++) {
+            dst[i + w] = (float)(words[w] >> 8) * 0x1p-24f;
         }
     }
 }
+
+/* ---- Normal numbers, whole numbers, permutations ------------------------------------------- */
 
 /* Box and Muller (1958): two uniform numbers u, v make two normal ones,
  *     sqrt(-2 ln u) cos(2 pi v),  sqrt(-2 ln u) sin(2 pi v),  u in (0, 1]

@@ -56,7 +56,7 @@ static void test_cuts(void) {
     lamina__stream_normal(stream, 0, normal, N);
     lamina__stream_u32(stream, 0, words, N);
     for (size_t first = 0; first < 40; first++) {
-        for (size_t n = 0; n < 40; n++) {
+        for (size_t n = 0; n < 300; n += n < 40 ? 1 : 13) { /* short and wide ways alike */
             lamina__stream_uniform(stream, first, piece, n);
             CU_ASSERT(memcmp(piece, uniform + first, n * sizeof(float)) == 0);
             lamina__stream_normal(stream, first, piece, n);
