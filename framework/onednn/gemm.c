@@ -1,19 +1,18 @@
 /* oneDNN's matrix product, and what is there to say about the library itself. */
 #include "onednn/api.h"
+#include "onednn/kernel.h"
 #include "onednn/onednn.h"
 
-#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
 int32_t lamina__onednn_sgemm(lamina_call *call, const lamina__onednn_product *p, int32_t threads) {
-    const int before = omp_get_max_threads();
+    const lamina__onednn_threads before = lamina__onednn_begin(threads);
 
-    omp_set_num_threads(threads);
     dnnl_status_t status =
         dnnl_sgemm(p->a_transposed ? 'T' : 'N', p->b_transposed ? 'T' : 'N', p->m, p->n, p->k, 1.0f,
                    p->a, p->a_row, p->b, p->b_row, p->beta, p->c, p->c_row);
-    omp_set_num_threads(before);
+    lamina__onednn_end(before);
     if (status == dnnl_success) {
         return LAMINA_OK;
     }

@@ -73,9 +73,16 @@ int lamina__onednn_op(uint32_t pass);
 int32_t lamina__onednn_fail(lamina_call *, const lamina__onednn *, uint32_t pass, dnnl_status_t,
                             const char *what);
 
-/* oneDNN splits work over as many threads as OpenMP would use at the moment, when a primitive is
- * made and when it runs; the two must agree. Returns the number before. */
-int lamina__onednn_set_threads(int threads);
+/* How many threads OpenMP uses for this thread's work. */
+typedef struct lamina__onednn_threads {
+    int threads, dynamic;
+} lamina__onednn_threads;
+
+/* oneDNN splits work over as many threads as OpenMP says it has, when a primitive is made and when
+ * it runs; it waits for ever if the two disagree or fewer come. So both are done between begin()
+ * and end(), which put OpenMP on `threads` threads, no fewer, and back to what it was before. */
+lamina__onednn_threads lamina__onednn_begin(int threads);
+void lamina__onednn_end(lamina__onednn_threads before);
 
 /* "convolution", and "backward_data". */
 const char *lamina__onednn_operation_name(lamina__onednn_operation);

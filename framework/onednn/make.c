@@ -67,14 +67,14 @@ static dnnl_status_t add_pack(lamina__onednn *kernel, op *o, lamina__md_ref stor
                               lamina__md_ref md, size_t *offset) {
     dnnl_primitive_desc_t pd = NULL;
     step *s = &o->packs[o->n_packs++];
-    const int before = lamina__onednn_set_threads(1);
+    const lamina__onednn_threads before = lamina__onednn_begin(1);
     dnnl_status_t status = dnnl_reorder_primitive_desc_create(&pd, stored, kernel->dnnl.engine, md,
                                                               kernel->dnnl.engine, NULL);
 
     if (status == dnnl_success) {
         status = dnnl_primitive_create(&s->primitive, pd);
     }
-    lamina__onednn_set_threads(before);
+    lamina__onednn_end(before);
     if (status == dnnl_success) {
         status = add_arg(kernel, s, DNNL_ARG_FROM, stored, PLACE_WEIGHT, 0, 0);
     }
@@ -322,7 +322,7 @@ int32_t lamina__onednn_create(lamina_call *call, const lamina__onednn_spec *spec
                               const lamina_setup *setup, uint32_t passes, void **result) {
     /* Without a backward pass max pooling need not remember anything. */
     const int training = (passes & LAMINA_PASS_BACKWARD_DATA) != 0;
-    const int before = lamina__onednn_set_threads(setup->threads);
+    const lamina__onednn_threads before = lamina__onednn_begin(setup->threads);
     lamina__onednn *kernel = lamina__calloc(1, sizeof(*kernel));
     int32_t code = LAMINA_OK;
 
@@ -351,7 +351,7 @@ int32_t lamina__onednn_create(lamina_call *call, const lamina__onednn_spec *spec
     }
     code = declare(call, kernel, setup);
 done:
-    lamina__onednn_set_threads(before);
+    lamina__onednn_end(before);
     if (code != LAMINA_OK) {
         lamina__onednn_destroy(kernel);
         kernel = NULL;

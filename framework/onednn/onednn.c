@@ -39,12 +39,27 @@ int32_t lamina__onednn_fail(lamina_call *call, const lamina__onednn *kernel, uin
                             lamina__onednn_pass_name(pass), dnnl_status2str(status));
 }
 
-int lamina__onednn_set_threads(int threads) {
-    const int before = omp_get_max_threads();
-    if (before != threads) {
+lamina__onednn_threads lamina__onednn_begin(int threads) {
+    const lamina__onednn_threads before = {omp_get_max_threads(), omp_get_dynamic()};
+    const int limit = omp_get_thread_limit(); /* OMP_THREAD_LIMIT */
+
+    threads = threads < limit ? threads : limit;
+    if (before.threads != threads) {
         omp_set_num_threads(threads);
     }
+    if (before.dynamic) {
+        omp_set_dynamic(0);
+    }
     return before;
+}
+
+void lamina__onednn_end(lamina__onednn_threads before) {
+    if (omp_get_max_threads() != before.threads) {
+        omp_set_num_threads(before.threads);
+    }
+    if (before.dynamic) {
+        omp_set_dynamic(1);
+    }
 }
 
 /* ---- Running ---- */
@@ -131,7 +146,7 @@ static dnnl_status_t publish(const lamina__onednn *kernel, const op *o, const la
 int32_t lamina__onednn_prepare(const void *self, void *state, lamina_call *call,
                                const lamina_io *io) {
     const lamina__onednn *kernel = state;
-    const int before = lamina__onednn_set_threads(1);
+    const lamina__onednn_threads before = lamina__onednn_begin(1);
     dnnl_status_t status = dnnl_success;
     uint32_t pass = LAMINA_PASS_FORWARD;
 
@@ -143,7 +158,7 @@ int32_t lamina__onednn_prepare(const void *self, void *state, lamina_call *call,
             status = run_step(kernel, o, &o->packs[i], 0, io);
         }
     }
-    lamina__onednn_set_threads(before);
+    lamina__onednn_end(before);
     return status == dnnl_success
                ? LAMINA_OK
                : lamina__onednn_fail(call, kernel, pass >> 1, status, "pack filters for");
@@ -181,12 +196,12 @@ int32_t lamina__onednn_run(const void *self, void *state, lamina_call *call, uin
             lamina__onednn_operation_name(kernel->spec.operation), lamina__onednn_pass_name(pass),
             (long long)io->samples, (int)io->shard);
     }
-    const int before = lamina__onednn_set_threads(kernel->threads);
+    const lamina__onednn_threads before = lamina__onednn_begin(kernel->threads);
     dnnl_status_t status = dnnl_success;
     for (int32_t i = 0; i < v->n_steps && status == dnnl_success; i++) {
         status = run_step(kernel, o, &v->steps[i], io->shard, io);
     }
-    lamina__onednn_set_threads(before);
+    lamina__onednn_end(before);
     return status == dnnl_success ? LAMINA_OK
                                   : lamina__onednn_fail(call, kernel, pass, status, "run");
 }
@@ -203,7 +218,7 @@ static int is_optimized(const_dnnl_primitive_desc_t pd) {
 int32_t lamina__onednn_applies(const lamina__onednn_spec *spec, const lamina_setup *setup,
                                uint32_t pass) {
     lamina__dnnl dnnl;
-    const int before = lamina__onednn_set_threads(setup->threads);
+    const lamina__onednn_threads before = lamina__onednn_begin(setup->threads);
     int32_t applies = lamina__dnnl_open(&dnnl) == dnnl_success;
 
     for (int32_t i = 0; i < setup->n_samples && applies; i++) {
@@ -216,6 +231,6 @@ int32_t lamina__onednn_applies(const lamina__onednn_spec *spec, const lamina_set
         }
     }
     lamina__dnnl_close(&dnnl);
-    lamina__onednn_set_threads(before);
+    lamina__onednn_end(before);
     return applies;
 }

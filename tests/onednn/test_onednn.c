@@ -10,6 +10,7 @@
 #include "support.h"
 
 #include <math.h>
+#include <omp.h>
 
 #define ALL_PASSES (LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA | LAMINA_PASS_BACKWARD_WEIGHTS)
 #define MAX_SHARDS 3
@@ -923,6 +924,23 @@ static void test_linear(void) {
     }
 }
 
+/* oneDNN waits for ever when OpenMP gives it fewer threads than it counted on, as it may when it is
+ * set to adjust them; and what the caller had set is put back. */
+static void test_openmp_settings(void) {
+    const lamina__onednn_axis a = axis(12, 5, 1, 1, 0, 0, 0);
+    const problem p = {"dynamic", convolution(20, 50, 1, 1, a, a), 1, 2, {4}, 0};
+    const int threads = omp_get_max_threads(), dynamic = omp_get_dynamic();
+
+    omp_set_num_threads(3);
+    omp_set_dynamic(1);
+    check_problem(&p);
+    check_linear(100, 50, 9, 1, 2);
+    CU_ASSERT_EQUAL(omp_get_max_threads(), 3);
+    CU_ASSERT_EQUAL(omp_get_dynamic(), 1);
+    omp_set_num_threads(threads);
+    omp_set_dynamic(dynamic);
+}
+
 static void test_names(void) {
     int major = 0, minor = 0, patch = 0;
     CU_ASSERT_EQUAL(sscanf(lamina__onednn_version(), "%d.%d.%d", &major, &minor, &patch), 3);
@@ -943,4 +961,5 @@ LAMINA_TESTS({"convolution", test_convolution},
              {"average pooling beyond the padding is left to others", test_avg_pool_ceil},
              {"errors name the primitive", test_errors},
              {"every allocation can fail", test_allocations}, {"linear", test_linear},
+             {"settings of OpenMP", test_openmp_settings},
              {"version and instruction set", test_names})
