@@ -45,11 +45,11 @@ static void print_lines(const lamina__check_report *report) {
     static const char *const words[] = {"", "ok", "FAIL", "skip"};
     for (size_t i = 0; i < report->count; i++) {
         const lamina__check_line *line = &report->lines[i];
-        printf("  %-4s  %-14s %-12s", words[line->outcome], line->check, line->kernel);
+        printf("  %-4s  %-14s %s", words[line->outcome], line->check, line->kernel);
         if (line->outcome == LAMINA__CHECK_PASSED && line->worst > 0) {
-            printf(" %.2g of the tolerance", line->worst);
+            printf(": %.2g of the tolerance", line->worst);
         }
-        printf("%s%s\n", line->detail[0] ? " " : "", line->detail);
+        printf("%s%s\n", line->detail[0] ? ": " : "", line->detail);
     }
 }
 

@@ -1,0 +1,121 @@
+# Subcommands, options and help; output that cannot be written.
+. "$SOURCE/tests/cli/support.sh"
+
+config run.yaml
+
+# Help of every command that the help lists, and of none that it does not.
+expect 0 "$LAMINA" --help
+cp out commands
+for command in train test summary layers dump plugin checkpoint version; do
+    says commands "  $command"
+    expect 0 "$LAMINA" $command --help
+    says out "usage: lamina $command"
+done
+expect 0 "$LAMINA" --version
+says out 'lamina 0.'
+expect 2 "$LAMINA"
+expect 2 "$LAMINA" trian
+says err 'did you mean "train"?'
+expect 2 "$LAMINA" train run.yaml --thread 2
+says err 'unknown option --thread; did you mean --threads?'
+expect 2 "$LAMINA" train run.yaml --threads none
+says err '--threads needs a whole number'
+expect 2 "$LAMINA" train run.yaml --out
+says err '--out needs a value: --out DIR'
+expect 2 "$LAMINA" train
+says err 'train: needs CONFIG'
+expect 2 "$LAMINA" train run.yaml other.yaml
+says err 'other.yaml'
+expect 2 "$LAMINA" train --resume run.yaml
+says err '--resume took "run.yaml"'
+expect 2 "$LAMINA" train run.yaml --quiet=yes
+
+# Training on a pipe: rows, and no control characters.
+expect 0 "$LAMINA" train run.yaml --out=run --epochs=1 --threads=1
+says out "1 shard on 1 thread"
+says out 'epoch'
+says out 'done: best accuracy'
+! LC_ALL=C grep '[^ -~]' out >/dev/null || fail "control characters on a pipe"
+expect 0 "$LAMINA" train run.yaml --out two --epochs 2 --threads 1 --quiet
+[ ! -s out ] || fail "--quiet said something"
+
+# test: as good as the metrics say; the matrix has a row for each class.
+expect 0 "$LAMINA" test run/checkpoints/last.h5
+says out '50 samples, accuracy '
+[ "$(sed -n '/^confusion/,$p' out | grep -c '^ *[0-3] ')" -ge 4 ] || fail "no confusion matrix"
+accuracy=$(sed -n 's/.*"test_accuracy":\([0-9.]*\).*/\1/p' run/metrics.jsonl)
+percent=$(echo "$accuracy" | awk '{printf "%.2f%%", 100 * $1}')
+says out "accuracy $percent"
+expect 0 "$LAMINA" test run/checkpoints/last.h5 --set data.test.samples=20 --quiet
+says out '20 samples'
+expect 1 "$LAMINA" test run.yaml
+expect 1 "$LAMINA" test none.h5
+says err 'none.h5'
+
+# A plugin is loaded when the user names it, never because a checkpoint does.
+sed "s|^seed: 3|plugins: [$PLUGINS/mish.so]|; s|  - relu|  - sample.mish|" run.yaml >mish.yaml
+expect 0 "$LAMINA" train mish.yaml --out mish --epochs 1 --quiet
+expect 2 "$LAMINA" test mish/checkpoints/last.h5
+says err 'sample.mish'
+says err '--plugin FILE'
+expect 0 "$LAMINA" test mish/checkpoints/last.h5 --plugin "$PLUGINS/mish.so"
+says out '50 samples'
+# A plugin's path is relative to the config; config.yaml can be used from anywhere.
+mkdir -p configs plugins
+cp "$PLUGINS/mish.so" plugins/
+sed 's|^plugins.*|plugins: [../plugins/mish.so]|' mish.yaml >configs/mish.yaml
+expect 0 "$LAMINA" train configs/mish.yaml --out mish2 --epochs 1 --quiet
+cp mish2/config.yaml elsewhere.yaml
+expect 0 "$LAMINA" train elsewhere.yaml --out mish3 --quiet
+same_run mish mish3
+expect 0 "$LAMINA" train run.yaml --plugin plugins/mish.so --set network.conv1.kernels=reference --out mish4 --epochs 1 --quiet
+
+# summary
+expect 0 "$LAMINA" summary run.yaml
+says out '[16, 4, 10, 10]'
+says out 'parameters     444'
+says out 'multiply-adds  '
+expect 1 "$LAMINA" summary run.yaml --set data.train='{type: idx, images: none, labels: none}'
+says err '--input 1x28x28'
+expect 0 "$LAMINA" summary run.yaml --set data.train='{type: idx, images: none, labels: none}' --input 3x9x9
+says out '[16, 4, 7, 7]'
+expect 2 "$LAMINA" summary run.yaml --input 3x9
+expect 2 "$LAMINA" summary run.yaml --input 1x2x2
+
+# layers
+expect 0 "$LAMINA" layers
+says out 'conv '
+says out 'softmax_loss'
+expect 0 "$LAMINA" layers conv
+says out 'filters'
+expect 2 "$LAMINA" layers cnv
+says err 'did you mean "conv"?'
+expect 0 "$LAMINA" layers --markdown
+says out '| `filters` |'
+says out '| `learning_rate` |'
+expect 0 "$LAMINA" layers sample.mish --plugin "$PLUGINS/mish.so"
+expect 1 "$LAMINA" layers --plugin none.so
+
+# checkpoint
+expect 0 "$LAMINA" checkpoint show run/checkpoints/last.h5
+says out 'conv1'
+expect 0 "$LAMINA" checkpoint verify run/checkpoints/last.h5 run/checkpoints/best.h5
+expect 1 "$LAMINA" checkpoint verify run/checkpoints/last.h5 run.yaml
+expect 0 "$LAMINA" checkpoint diff run/checkpoints/last.h5 run/checkpoints/epoch-0001.h5
+says out 'identical: weights, state, optimizer, progress, metrics'
+expect 1 "$LAMINA" checkpoint diff run/checkpoints/last.h5 two/checkpoints/last.h5
+says out 'conv1'
+expect 2 "$LAMINA" checkpoint diff run/checkpoints/last.h5
+expect 2 "$LAMINA" checkpoint dif a b
+
+# Output that does not arrive is an error.
+if [ -w /dev/full ]; then
+    "$LAMINA" layers >/dev/full 2>err
+    [ $? -eq 1 ] || fail "a full disk on stdout went unnoticed"
+    says err 'output could not be written'
+fi
+{ "$LAMINA" train run.yaml --out pipe; echo $? >status; } 2>err | true
+[ "$(cat status)" -eq 1 ] || fail "a closed pipe went unnoticed"
+[ -e pipe/checkpoints/last.h5 ] || fail "a closed pipe ended the training"
+
+finish
