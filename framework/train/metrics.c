@@ -1,5 +1,5 @@
-/* metrics.jsonl. Lines are made in one buffer that is kept, so that a logged step allocates nothing
- * once the buffer has grown, and written with O_APPEND in one call. */
+/* metrics.jsonl. Lines are made in one buffer that is kept, so that a logged step allocates
+ * nothing, and written with O_APPEND in one call. */
 #include "train/metrics.h"
 
 #include "base/alloc.h"
@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define LONGEST_LINE 512
 
 /* ---- Lines --------------------------------------------------------------------------------- */
 
@@ -54,7 +56,8 @@ lamina_status lamina__metrics_open(lamina__metrics_log *log, const char *path,
     if (log->fd < 0) {
         return lamina__fail(error, LAMINA_ERROR_IO, "%s: cannot open: %s", path, strerror(errno));
     }
-    return LAMINA_OK;
+    lamina__text_add(&log->line, "%*s", LONGEST_LINE, ""); /* now, not in a step */
+    return log->line.failed ? lamina__fail_memory(error, path) : LAMINA_OK;
 }
 
 void lamina__metrics_close(lamina__metrics_log *log) {

@@ -168,19 +168,17 @@ static lamina_status save_epoch(run *r, bool best) {
 
 /* ---- The loop ------------------------------------------------------------------------------ */
 
-/* Adds to the net's message, which names layer and tensor, when it was and what is left. */
+/* Adds to the message, which names step, layer and tensor, what is left. */
 static lamina_status numeric_failure(run *r) {
-    const lamina__progress *progress = &r->state.progress;
-    lamina_error *error = r->error, net = *r->error;
-    char left[512] = "";
+    lamina_error *error = r->error, told = *r->error;
+    char left[512] = "no checkpoint had been written yet";
     if (r->saved_step >= 0) {
-        snprintf(left, sizeof(left), "; %s of step %" PRId64 " is intact", r->dir.last,
+        snprintf(left, sizeof(left), "%s of step %" PRId64 " is intact", r->dir.last,
                  r->saved_step);
     }
-    lamina__fail(error, LAMINA_ERROR_NUMERIC,
-                 "step %" PRId64 " (epoch %" PRId64 "): %s%s; try a lower learning rate",
-                 progress->step + 1, progress->epoch + 1, net.message, left);
-    memcpy(error->layer, net.layer, sizeof(error->layer));
+    lamina__fail(error, LAMINA_ERROR_NUMERIC, "epoch %" PRId64 ", %s; %s",
+                 r->state.progress.epoch + 1, told.message, left);
+    memcpy(error->layer, told.layer, sizeof(error->layer));
     return LAMINA_ERROR_NUMERIC;
 }
 
@@ -298,7 +296,10 @@ static lamina_status finish_epoch(run *r) {
         return status;
     }
     if (!isfinite(result.loss_sum)) {
-        lamina__fail(r->error, LAMINA_ERROR_NUMERIC, "the loss of the test split is not finite");
+        lamina__fail(r->error, LAMINA_ERROR_NUMERIC,
+                     "step %" PRId64 ": the loss of the test split is not finite; a smaller "
+                     "learning rate may help",
+                     progress->step);
         return numeric_failure(r);
     }
     lamina__event event = make_event(r, LAMINA__EVENT_EPOCH);

@@ -1,0 +1,195 @@
+/* Runs: stopped after every single step and resumed they end in the same bits; a step allocates
+ * nothing; whatever allocation fails, the error is clean and the files are whole. */
+#include "training.h"
+
+#include "base/alloc.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+
+static const char *const training =
+    "  epochs: 2\n  log_every: 1\n"
+    "  optimizer: {type: sgd, learning_rate: 0.05, momentum: 0.9, weight_decay: 0.001}\n"
+    "  schedule: {type: inverse, gamma: 0.01, power: 0.5}";
+
+typedef struct watcher {
+    int64_t stop_at; /* step after which the stop flag is set; 0: never */
+    volatile int stop;
+    int64_t steps, epochs;
+    uint64_t allocations;  /* at the last step */
+    int64_t allocating;    /* steps that allocated */
+    double accuracy, loss; /* of the last epoch */
+} watcher;
+
+static void on_event(void *user, const lamina__event *event) {
+    watcher *w = user;
+    uint64_t calls = lamina__alloc_count().calls;
+    if (event->kind == LAMINA__EVENT_STEP) {
+        w->steps++;
+        /* The first step of this process and of an epoch comes after other work. */
+        w->allocating += w->steps > 1 && event->step_of_epoch > 1 && calls != w->allocations;
+        w->allocations = calls;
+        w->stop = w->stop_at == event->step ? SIGTERM : w->stop;
+    } else if (event->kind == LAMINA__EVENT_EPOCH) {
+        w->epochs++;
+        w->accuracy = event->test_accuracy;
+        w->loss = event->test_loss;
+    }
+}
+
+static lamina_status run(const lamina__experiment *experiment, const char *out, bool resume,
+                         watcher *w, lamina_error *error) {
+    lamina__diags diags = {0};
+    const lamina__run_options options = {
+        .out = out,
+        .resume = resume,
+        .threads = 2,
+        .on_event = on_event,
+        .user = w,
+        .stop = &w->stop,
+    };
+    lamina_status status = lamina__run(experiment, &options, &diags, error);
+    lamina__diags_free(&diags);
+    return status;
+}
+
+/* metrics.jsonl without the times. */
+static char *untimed(const char *out) {
+    char *text = test_read(test_path(out, "metrics.jsonl"), NULL);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(text);
+    for (char *at = text; (at = strstr(at, "\"images_per_second\"")) != NULL; at++) {
+        char *end = strchr(at, '}');
+        memset(at, ' ', (size_t)(end - at)); /* these two come last; the widths differ */
+        memmove(at, end, strlen(end) + 1);
+    }
+    return text;
+}
+
+static void compare_runs(const char *a, const char *b) {
+    static const char *const files[] = {"checkpoints/last.h5", "checkpoints/best.h5"};
+    for (size_t i = 0; i < 2; i++) {
+        lamina__text text = {0};
+        lamina_error error = {0};
+        size_t differences = 99;
+        CU_ASSERT(lamina__checkpoint_diff(test_path(a, files[i]), test_path(b, files[i]), &text,
+                                          &differences, &error) == LAMINA_OK);
+        CU_ASSERT_EQUAL(differences, 0);
+        if (differences != 0) {
+            printf("\n      %s: %s", files[i], text.data ? text.data : error.message);
+        }
+        lamina__text_free(&text);
+    }
+    TEST_TEXT(untimed(b), untimed(a));
+}
+
+static void test_stop_anywhere(void) {
+    lamina__experiment *experiment = training_experiment(training, "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(experiment);
+    lamina_error error = {0};
+    watcher w = {0};
+    char *whole = test_path(test_tmpdir(), "whole");
+    CU_ASSERT_FATAL(run(experiment, whole, false, &w, &error) == LAMINA_OK);
+    CU_ASSERT_EQUAL(w.steps, 8);
+    CU_ASSERT_EQUAL(w.epochs, 2);
+    for (int64_t step = 1; step <= 8; step++) {
+        char *cut = test_path(test_tmpdir(), "cut");
+        w = (watcher){.stop_at = step};
+        CU_ASSERT(run(experiment, cut, false, &w, &error) == LAMINA_ERROR_INTERRUPTED);
+        CU_ASSERT_EQUAL(w.steps, step);
+        TEST_CONTAINS(error.message, "go on with --resume");
+        w = (watcher){0};
+        CU_ASSERT(run(experiment, cut, true, &w, &error) == LAMINA_OK);
+        CU_ASSERT_EQUAL(w.steps, 8 - step);
+        CU_ASSERT_EQUAL(w.epochs, step <= 4 ? 2 : 1);
+        compare_runs(whole, cut);
+        w = (watcher){0};
+        CU_ASSERT(run(experiment, cut, true, &w, &error) == LAMINA_ERROR_NOTHING_TO_DO);
+        CU_ASSERT_EQUAL(w.steps, 0);
+    }
+    lamina__experiment_free(experiment);
+}
+
+static void test_step_allocates_nothing(void) {
+    lamina__experiment *experiment = training_experiment(training, "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(experiment);
+    lamina_error error = {0};
+    watcher w = {0};
+    CU_ASSERT(run(experiment, test_path(test_tmpdir(), "out"), false, &w, &error) == LAMINA_OK);
+    CU_ASSERT_EQUAL(w.allocating, 0);
+    lamina__experiment_free(experiment);
+}
+
+/* The metrics of a run are what evaluating its checkpoint gives. */
+static void test_evaluate(void) {
+    lamina__experiment *experiment = training_experiment(training, "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(experiment);
+    const lamina__prepare_options options = {.threads = 2, .test_only = true};
+    lamina__prepared prepared = {0};
+    lamina__diags diags = {0};
+    lamina_error error = {0};
+    watcher w = {0};
+    char *out = test_path(test_tmpdir(), "out");
+    CU_ASSERT_FATAL(run(experiment, out, false, &w, &error) == LAMINA_OK);
+    CU_ASSERT_FATAL(lamina__experiment_prepare(experiment, &options, &prepared, &diags, &error) ==
+                    LAMINA_OK);
+    CU_ASSERT_PTR_NULL(prepared.source[0]);
+    lamina__checkpoint_file *file = NULL;
+    lamina__checkpoint checkpoint = {0};
+    CU_ASSERT_FATAL(lamina__checkpoint_open(test_path(out, "checkpoints/last.h5"), &file,
+                                            &checkpoint, &error) == LAMINA_OK);
+    CU_ASSERT(lamina__checkpoint_load(file, prepared.net, NULL, 0, &error) == LAMINA_OK);
+    int64_t confusion[9] = {0}, sum = 0;
+    lamina__result result;
+    CU_ASSERT(lamina__evaluate(prepared.net, prepared.source[1], &experiment->normalize, 12, 3,
+                               confusion, NULL, &result, &error) == LAMINA_OK);
+    for (int i = 0; i < 9; i++) {
+        sum += confusion[i];
+    }
+    CU_ASSERT_EQUAL(sum, 10);
+    CU_ASSERT_EQUAL(confusion[0] + confusion[4] + confusion[8], result.correct);
+    CU_ASSERT_DOUBLE_EQUAL((double)result.correct / 10, w.accuracy, 0);
+    CU_ASSERT_DOUBLE_EQUAL(result.loss_sum / 10, w.loss, 1e-6);
+    volatile int stop = SIGINT;
+    CU_ASSERT(lamina__evaluate(prepared.net, prepared.source[1], &experiment->normalize, 12, 3,
+                               NULL, &stop, &result, &error) == LAMINA_ERROR_INTERRUPTED);
+    lamina__checkpoint_close(file);
+    lamina__checkpoint_free(&checkpoint);
+    lamina__prepared_free(&prepared);
+    lamina__experiment_free(experiment);
+    lamina__diags_free(&diags);
+}
+
+/* For every k, or for some of them when there are many. */
+static void test_no_memory(void) {
+    lamina__experiment *experiment =
+        training_experiment("  epochs: 1\n  log_every: 1\n"
+                            "  optimizer: {type: sgd, learning_rate: 0.05, momentum: 0.9}",
+                            "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(experiment);
+    uint64_t live = lamina__alloc_count().live;
+    long failed = 1;
+    for (long k = 1; failed > 0; k += 1 + k / 16) {
+        lamina_error error = {0};
+        watcher w = {0};
+        char *out = test_path(test_tmpdir(), "out");
+        test_fail_allocation(k);
+        lamina_status status = run(experiment, out, false, &w, &error);
+        failed = test_fail_allocation(0);
+        CU_ASSERT((failed > 0) == (status != LAMINA_OK) || status == LAMINA_OK);
+        CU_ASSERT(status == LAMINA_OK || error.message[0] != '\0');
+        CU_ASSERT_EQUAL(lamina__alloc_count().live, live);
+        struct stat info;
+        char *last = test_path(out, "checkpoints/last.h5");
+        if (stat(last, &info) == 0) {
+            CU_ASSERT(lamina__checkpoint_verify(last, &error) == LAMINA_OK);
+        }
+        if (k == 1) {
+            CU_ASSERT(status == LAMINA_ERROR_MEMORY);
+        }
+    }
+    lamina__experiment_free(experiment);
+}
+
+LAMINA_TESTS({"stopped after each step", test_stop_anywhere},
+             {"a step allocates nothing", test_step_allocates_nothing},
+             {"evaluation", test_evaluate}, {"allocations that fail", test_no_memory})
