@@ -33,8 +33,12 @@ typedef struct lamina__h5_in {
     lamina_error *error;
 } lamina__h5_in;
 
-/* Opens a file that lies in memory. The memory must outlive the handle; it is not copied. */
-hid_t lamina__h5_open_image(const lamina__h5_in *, void *bytes, size_t length);
+/* A file that lies in memory. It must outlive the handle; nothing is copied. */
+typedef struct lamina__h5_image {
+    unsigned char *bytes;
+    size_t length;
+} lamina__h5_image;
+hid_t lamina__h5_open_image(const lamina__h5_in *, lamina__h5_image *);
 
 /* "runs/x/last.h5: /progress/epoch: MESSAGE"; returns LAMINA_ERROR_CHECKPOINT. name may be NULL. */
 lamina_status lamina__h5_wrong(const lamina__h5_in *, hid_t parent, const char *name,

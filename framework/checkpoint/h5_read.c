@@ -72,15 +72,10 @@ lamina_status lamina__h5_unreadable(const lamina__h5_in *in, hid_t parent, const
 /* HDF5 asks these for memory for the file's image, to copy it to and to free it; they all hand out
  * the one image there is, so nothing is copied. The file is read-only: the image is never resized.
  */
-typedef struct image {
-    void *bytes;
-    size_t length;
-} image;
-
 static void *image_malloc(size_t size, H5FD_file_image_op_t operation, void *user) {
-    const image *i = user;
+    const lamina__h5_image *image = user;
     (void)operation;
-    return size == i->length ? i->bytes : NULL;
+    return size == image->length ? image->bytes : NULL;
 }
 
 static void *image_memcpy(void *to, const void *from, size_t size, H5FD_file_image_op_t operation,
@@ -99,31 +94,24 @@ static herr_t image_free(void *bytes, H5FD_file_image_op_t operation, void *user
     return 0;
 }
 
-/* HDF5 keeps copies of `user` as long as the file is open. */
 static void *image_user_copy(void *user) {
-    const image *from = user;
-    image *copy = lamina__alloc(sizeof(*copy));
-    if (copy != NULL) {
-        *copy = *from;
-    }
-    return copy;
+    return user;
 }
 
 static herr_t image_user_free(void *user) {
-    lamina__free(user);
+    (void)user;
     return 0;
 }
 
-hid_t lamina__h5_open_image(const lamina__h5_in *in, void *bytes, size_t length) {
-    image one = {bytes, length};
+hid_t lamina__h5_open_image(const lamina__h5_in *in, lamina__h5_image *image) {
     H5FD_file_image_callbacks_t callbacks = {image_malloc, image_memcpy,    image_realloc,
                                              image_free,   image_user_copy, image_user_free,
-                                             &one};
+                                             image};
     char name[LAMINA__H5_NAME], reason[LAMINA__H5_REASON];
     hid_t plist = H5Pcreate(H5P_FILE_ACCESS), file = H5I_INVALID_HID;
     if (plist >= 0 && H5Pset_fapl_core(plist, 65536, 0) >= 0 &&
         H5Pset_file_image_callbacks(plist, &callbacks) >= 0 &&
-        H5Pset_file_image(plist, bytes, length) >= 0 &&
+        H5Pset_file_image(plist, image->bytes, image->length) >= 0 &&
         H5Pset_fclose_degree(plist, H5F_CLOSE_STRONG) >= 0) {
         file = H5Fopen(lamina__h5_memory_name(name), H5F_ACC_RDONLY, plist);
     }

@@ -133,12 +133,11 @@ static void put_attribute(lamina__h5_out *out, hid_t object, const char *name, h
     }
 }
 
-/* UTF-8 text of a fixed length, at least one byte. */
+/* UTF-8 text of up to `length` bytes and a NUL. */
 static hid_t text_type(size_t length) {
     hid_t type = H5Tcopy(H5T_C_S1);
-    if (type >= 0 &&
-        (H5Tset_size(type, length > 0 ? length : 1) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0 ||
-         H5Tset_strpad(type, H5T_STR_NULLPAD) < 0)) {
+    if (type >= 0 && (H5Tset_size(type, length + 1) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0 ||
+                      H5Tset_strpad(type, H5T_STR_NULLTERM) < 0)) {
         H5Tclose(type);
         type = H5I_INVALID_HID;
     }
@@ -202,7 +201,7 @@ static void put_dataset(lamina__h5_out *out, hid_t parent, const char *name, hid
 
 void lamina__h5_put_texts(lamina__h5_out *out, hid_t parent, const char *name, int32_t ndim,
                           const hsize_t *dim, const char *const *texts) {
-    size_t count = 1, longest = 1;
+    size_t count = 1, longest = 0;
     if (out->status != LAMINA_OK) {
         return;
     }
@@ -213,11 +212,12 @@ void lamina__h5_put_texts(lamina__h5_out *out, hid_t parent, const char *name, i
         size_t length = strlen(texts[i]);
         longest = length > longest ? length : longest;
     }
-    char *buffer = lamina__calloc(count + 1, longest);
+    size_t size = longest + 1;
+    char *buffer = lamina__calloc(count + 1, size);
     hid_t type = text_type(longest);
     if (buffer != NULL && type >= 0) {
         for (size_t i = 0; i < count; i++) {
-            memcpy(buffer + i * longest, texts[i], strlen(texts[i]));
+            memcpy(buffer + i * size, texts[i], strlen(texts[i]));
         }
         put_dataset(out, parent, name, type, type, ndim, dim, NULL, buffer);
     } else if (buffer == NULL) {

@@ -20,7 +20,7 @@ static lamina_status add_tensor(lamina__opener *o, hid_t parent, lamina__stored_
         return status;
     }
     o->tensor_bytes += (uint64_t)lamina__shape_count(&shape) * sizeof(float);
-    if (o->tensor_bytes > file->length) {
+    if (o->tensor_bytes > file->image.length) {
         return lamina__h5_wrong(&o->in, parent, name,
                                 "the tensors together are larger than the file");
     }
@@ -260,7 +260,7 @@ static lamina_status read_from(const lamina__h5_in *in, hid_t parent, const char
 lamina_status lamina__stored_read(const lamina__checkpoint_file *file,
                                   const lamina__stored_tensor *tensor, float *values,
                                   lamina_error *error) {
-    const lamina__h5_in in = {file->path, file->length, error};
+    const lamina__h5_in in = {file->path, file->image.length, error};
     bool slot = tensor->kind == LAMINA__STORED_SLOT;
     const char *folder = slot                                    ? tensor->name
                          : tensor->kind == LAMINA__STORED_WEIGHT ? "weights"

@@ -53,10 +53,11 @@ static lamina_status load_bytes(lamina__checkpoint_file *file, lamina_error *err
                               S_ISDIR(info.st_mode) ? "a folder" : "no regular file");
         goto done;
     }
-    file->length = (size_t)info.st_size;
-    file->bytes = lamina__alloc(file->length);
-    status = file->bytes ? read_all(fd, file->bytes, file->length, file->path, error)
-                         : lamina__fail_memory(error, "reading a checkpoint");
+    file->image.length = (size_t)info.st_size;
+    file->image.bytes = lamina__alloc(file->image.length);
+    status = file->image.bytes
+                 ? read_all(fd, file->image.bytes, file->image.length, file->path, error)
+                 : lamina__fail_memory(error, "reading a checkpoint");
 done:
     if (fd >= 0) {
         close(fd);
@@ -80,15 +81,16 @@ static uint64_t promised_length(const unsigned char *bytes, size_t length) {
 
 /* Before HDF5 sees them: are these the bytes that Lamina wrote? */
 static lamina_status check_bytes(lamina__checkpoint_file *file, lamina_error *error) {
-    if (file->length == 0) {
+    if (file->image.length == 0) {
         return lamina__fail(error, LAMINA_ERROR_CHECKPOINT, "%s: is empty", file->path);
     }
-    if (file->length < sizeof(magic) || memcmp(file->bytes, magic, sizeof(magic)) != 0) {
+    if (file->image.length < sizeof(magic) ||
+        memcmp(file->image.bytes, magic, sizeof(magic)) != 0) {
         return lamina__fail(error, LAMINA_ERROR_CHECKPOINT,
                             "%s: is no checkpoint (no HDF5 file), or its beginning is damaged",
                             file->path);
     }
-    lamina__seal_state seal = lamina__seal_check(file->bytes, file->length);
+    lamina__seal_state seal = lamina__seal_check(file->image.bytes, file->image.length);
     if (seal == LAMINA__SEAL_WRONG) {
         return lamina__fail(error, LAMINA_ERROR_CHECKPOINT,
                             "%s: is damaged: its checksum does not fit; use an older checkpoint",
@@ -96,14 +98,14 @@ static lamina_status check_bytes(lamina__checkpoint_file *file, lamina_error *er
     }
     file->sealed = seal == LAMINA__SEAL_RIGHT;
     if (file->sealed) {
-        file->length -= LAMINA__SEAL_LENGTH;
+        file->image.length -= LAMINA__SEAL_LENGTH;
         return LAMINA_OK;
     }
-    uint64_t promised = promised_length(file->bytes, file->length);
-    if (promised > file->length) {
+    uint64_t promised = promised_length(file->image.bytes, file->image.length);
+    if (promised > file->image.length) {
         return lamina__fail(error, LAMINA_ERROR_CHECKPOINT,
                             "%s: is cut short: only %zu of its %llu bytes are there", file->path,
-                            file->length, (unsigned long long)promised);
+                            file->image.length, (unsigned long long)promised);
     }
     lamina__log(
         LAMINA_LOG_WARNING,
@@ -401,9 +403,9 @@ lamina_status lamina__checkpoint_open(const char *path, lamina__checkpoint_file 
     }
 
     lamina__opener o = {
-        .in = {file->path, file->length, error}, .file = file, .checkpoint = checkpoint};
+        .in = {file->path, file->image.length, error}, .file = file, .checkpoint = checkpoint};
     lamina__h5_quiet();
-    file->file = lamina__h5_open_image(&o.in, file->bytes, file->length);
+    file->file = lamina__h5_open_image(&o.in, &file->image);
     status = file->file < 0 ? LAMINA_ERROR_CHECKPOINT : read_root(&o);
     static lamina_status (*const parts[])(lamina__opener *) = {
         read_config,  read_progress, read_data,          read_plan,
@@ -443,7 +445,7 @@ void lamina__checkpoint_close(lamina__checkpoint_file *file) {
     lamina__free(file->tensors);
     lamina__free(file->kind);
     lamina__free(file->writer);
-    lamina__free(file->bytes);
+    lamina__free(file->image.bytes);
     lamina__free(file->path);
     lamina__free(file);
 }

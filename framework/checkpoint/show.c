@@ -33,7 +33,7 @@ static void show_head(const shower *s) {
     lamina__add_clean(s->out, s->checkpoint->created);
     end_line(s);
     key(s, "kind");
-    lamina__text_add(s->out, "%s, %zu bytes, %s\n", s->file->kind, s->file->length,
+    lamina__text_add(s->out, "%s, %zu bytes, %s\n", s->file->kind, s->file->image.length,
                      s->file->sealed ? "checksum right"
                                      : "no checksum (changed by another program)");
     key(s, "config");
@@ -123,18 +123,36 @@ static void show_metrics(const shower *s) {
     }
 }
 
-/* "    forward onednn, backward_data onednn" from the plan. */
-static void show_kernels(const shower *s, const char *layer) {
+static const lamina__recorded_kernel *recorded(const shower *s, const char *layer) {
     const lamina__plan_record *plan = &s->checkpoint->plan;
     for (size_t i = 0; i < plan->count; i++) {
-        const char *separator = "  kernels: ";
-        for (int pass = 0; pass < LAMINA__N_PASSES && strcmp(plan->kernels[i].layer, layer) == 0;
-             pass++) {
-            if (plan->kernels[i].kernel[pass] != NULL) {
-                lamina__text_add(s->out, "%s%s ", separator, lamina__pass_names[pass]);
-                lamina__add_clean(s->out, plan->kernels[i].kernel[pass]);
-                separator = ", ";
-            }
+        if (strcmp(plan->kernels[i].layer, layer) == 0) {
+            return &plan->kernels[i];
+        }
+    }
+    return NULL;
+}
+
+/* ": onednn" when all passes have the same kernel, else ": forward onednn, backward_data ...". */
+static void show_kernels(const shower *s, const char *layer) {
+    const lamina__recorded_kernel *kernels = recorded(s, layer);
+    const char *first = NULL, *separator = ": ";
+    bool same = true;
+    for (int pass = 0; kernels != NULL && pass < LAMINA__N_PASSES; pass++) {
+        const char *name = kernels->kernel[pass];
+        first = first ? first : name;
+        same = same && (name == NULL || strcmp(name, first) == 0);
+    }
+    if (first != NULL && same) {
+        lamina__text_add(s->out, ": ");
+        lamina__add_clean(s->out, first);
+        return;
+    }
+    for (int pass = 0; first != NULL && pass < LAMINA__N_PASSES; pass++) {
+        if (kernels->kernel[pass] != NULL) {
+            lamina__text_add(s->out, "%s%s ", separator, lamina__pass_names[pass]);
+            lamina__add_clean(s->out, kernels->kernel[pass]);
+            separator = ", ";
         }
     }
 }

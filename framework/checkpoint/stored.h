@@ -74,8 +74,7 @@ typedef struct lamina__stored_tensor {
 
 struct lamina__checkpoint_file {
     char *path;
-    unsigned char *bytes; /* all of the file; HDF5 reads them here */
-    size_t length;        /* without the seal */
+    lamina__h5_image image; /* all of the file, without the seal */
     bool sealed;
     hid_t file;
     char *kind, *writer;
