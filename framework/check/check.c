@@ -20,6 +20,7 @@ static const check_entry checks[] = {
     {"deterministic", lamina__check_deterministic, false},
     {"in place", lamina__check_in_place, false},
     {"eval", lamina__check_eval, false},
+    {"variables", lamina__check_variables, false},
     {"shards", lamina__check_shards, false},
     {"partial", lamina__check_partial, false},
     {"threads", lamina__check_threads, false},
@@ -223,8 +224,8 @@ static void fill_defaults(lamina__check_options *options) {
     if (options->max_probes <= 0) {
         options->max_probes = f64 ? 48 : 1024;
     }
-    if (options->repetitions <= 0) {
-        options->repetitions = 40;
+    if (options->shard_seconds <= 0) {
+        options->shard_seconds = f64 ? 0.001 : 0.01;
     }
 }
 

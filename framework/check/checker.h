@@ -50,6 +50,7 @@ typedef lamina_status lamina__check_fn(lamina__checker *, lamina__rig *, lamina_
                                        lamina__check_line *);
 lamina__check_fn lamina__check_writes, lamina__check_flags, lamina__check_adds,
     lamina__check_unwanted, lamina__check_deterministic, lamina__check_in_place, lamina__check_eval,
-    lamina__check_gradient, lamina__check_shards, lamina__check_partial, lamina__check_threads;
+    lamina__check_gradient, lamina__check_variables, lamina__check_shards, lamina__check_partial,
+    lamina__check_threads;
 
 #endif

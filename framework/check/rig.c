@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define GUARD  128         /* bytes; keeps the tensor 64-byte aligned */
 #define POISON 0x7ffdc0deu /* a NaN as float, twice in a row a NaN as double */
@@ -21,7 +22,7 @@ typedef struct lamina__rig_io {
     lamina__call call;
     lamina_error error;
     lamina_status status;
-    int64_t different; /* repetitions that differ, while hammering */
+    int64_t calls, different; /* while hammering: made, and those with other results */
     lamina_tensor view[LAMINA__N_ROLES][LAMINA__MAX_DECLARED];
     const lamina_tensor *list[LAMINA__N_ROLES][LAMINA__MAX_DECLARED];
     void *packed[LAMINA__MAX_DECLARED];
@@ -527,14 +528,14 @@ static void fill_io(lamina__rig *rig, const lamina__rig_call *call, int32_t shar
     lamina__call_init(&io->call, rig->instance, &io->error);
     io->call.step = STEP;
     io->status = LAMINA_OK;
-    io->different = 0;
+    io->calls = io->different = 0;
 }
 
 typedef struct run {
     lamina__rig *rig;
     const lamina__rig_call *call;
-    int step; /* 0 prepare, 1 forward, 2 backward */
-    int32_t repetitions;
+    int step;       /* 0 prepare, 1 forward, 2 backward */
+    double seconds; /* of hammering */
 } run;
 
 static void run_shard(const run *job, int32_t shard) {
@@ -649,7 +650,7 @@ static bool prepare(lamina__rig *rig, const lamina__rig_call *call, lamina__faul
     if (!lamina__instance_has_prepare(rig->instance)) {
         return true;
     }
-    const run job = {rig, call, 0, 1};
+    const run job = {rig, call, 0, 0};
     if (!call->quick) {
         poison_role(rig, LAMINA__ROLE_PACKED);
     }
@@ -664,7 +665,7 @@ bool lamina__rig_forward(lamina__rig *rig, const lamina__rig_call *call, lamina_
     const bool updates =
         call->phase == LAMINA_TRAIN && (rig->instance->type->flags & LAMINA_COUPLES_BATCH) != 0;
     const size_t n_constant = updates ? 3 : 4;
-    const run job = {rig, call, 1, 1};
+    const run job = {rig, call, 1, 0};
 
     fault->text[0] = '\0';
     for (int32_t s = 0; s < shards_of(call); s++) {
@@ -700,7 +701,7 @@ bool lamina__rig_backward(lamina__rig *rig, const lamina__rig_call *call, lamina
                                    LAMINA__ROLE_STATE, LAMINA__ROLE_SAVED, LAMINA__ROLE_D_OUT,
                                    LAMINA__ROLE_PACKED};
     const size_t n_constant = sizeof(constant) / sizeof(constant[0]);
-    const run job = {rig, call, 2, 1};
+    const run job = {rig, call, 2, 0};
 
     fault->text[0] = '\0';
     for (int32_t s = 0; s < shards_of(call); s++) {
@@ -722,49 +723,71 @@ bool lamina__rig_backward(lamina__rig *rig, const lamina__rig_call *call, lamina
 
 /* ---- Hammering ----------------------------------------------------------------------------- */
 
-/* Does the shard's part of a role hold what was remembered of it? */
-static bool part_unchanged(const lamina__rig *rig, int32_t shard, int role) {
-    for (int32_t i = 0; i < rig->count[role]; i++) {
-        const lamina__field *field = &rig->fields[role][i];
-        const lamina_tensor *part = rig->io[shard].list[role][i];
-        if (part == NULL) {
-            continue;
-        }
-        size_t from = (size_t)((const unsigned char *)part->data - (field->block + GUARD));
-        size_t bytes = (size_t)lamina__shape_count(&part->shape) * field->item;
-        if (memcmp(part->data, field->copy + from, bytes) != 0) {
-            return false;
-        }
-    }
-    return true;
+static bool field_unchanged(const lamina__field *field, const lamina_tensor *part, size_t bytes) {
+    const unsigned char *data = part->data;
+    return memcmp(data, field->copy + (data - (field->block + GUARD)), bytes) == 0;
 }
 
+/* Do a shard's results hold what was remembered of them? */
+static bool results_unchanged(const lamina__rig *rig, int32_t shard, bool backward) {
+    const int role = backward ? LAMINA__ROLE_D_IN : LAMINA__ROLE_OUT;
+    bool same = true;
+    for (int32_t i = 0; i < rig->count[role] && same; i++) {
+        const lamina_tensor *part = rig->io[shard].list[role][i];
+        const lamina__field *field = &rig->fields[role][i];
+        same =
+            part == NULL ||
+            field_unchanged(field, part, (size_t)lamina__shape_count(&part->shape) * field->item);
+    }
+    for (int32_t i = 0; i < rig->count[LAMINA__ROLE_WEIGHT] && same && backward; i++) {
+        const lamina__field *field = lamina__rig_d_weight(rig, shard, i);
+        same = field_unchanged(field, &field->view, field->bytes);
+    }
+    return same;
+}
+
+static double now_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* No waiting for each other between the calls: that would keep the shards in step. For some time
+ * and not for some calls: on a busy machine threads meet only when they run for long enough. */
 static void hammer_thread(void *arg, int thread, int threads) {
     const run *job = arg;
-    const int role = job->step == 1 ? LAMINA__ROLE_OUT : LAMINA__ROLE_D_IN;
-    for (int32_t r = 0; r < job->repetitions; r++) {
-        lamina__barrier();
+    const bool backward = job->step == 2;
+    lamina__barrier();
+    const double end = now_seconds() + job->seconds;
+    do {
         for (int32_t s = thread; s < shards_of(job->call); s += threads) {
             lamina__rig_io *io = &job->rig->io[s];
+            for (int32_t i = 0; i < job->rig->count[LAMINA__ROLE_WEIGHT] && backward; i++) {
+                lamina__field_zero(lamina__rig_d_weight(job->rig, s, i));
+            }
             if (io->status == LAMINA_OK) {
                 run_shard(job, s);
-                io->different += !part_unchanged(job->rig, s, role);
+                io->different += !results_unchanged(job->rig, s, backward);
+                io->calls++;
             }
         }
-    }
+    } while (now_seconds() < end);
 }
 
-bool lamina__rig_hammer(lamina__rig *rig, const lamina__rig_call *call, int32_t repetitions,
-                        bool backward, int64_t *different, lamina__fault *fault) {
-    run job = {rig, call, backward ? 2 : 1, repetitions};
+bool lamina__rig_hammer(lamina__rig *rig, const lamina__rig_call *call, double seconds,
+                        bool backward, int64_t *calls, int64_t *different, lamina__fault *fault) {
+    run job = {rig, call, backward ? 2 : 1, seconds};
     fault->text[0] = '\0';
-    remember(rig, backward ? LAMINA__ROLE_D_IN : LAMINA__ROLE_OUT);
+    remember(rig, LAMINA__ROLE_OUT);
+    remember(rig, LAMINA__ROLE_D_IN);
+    remember(rig, LAMINA__ROLE_D_WEIGHT);
     for (int32_t s = 0; s < shards_of(call); s++) {
         fill_io(rig, call, s, backward);
     }
     lamina__parallel(shards_of(call), hammer_thread, &job);
-    *different = 0;
+    *calls = *different = 0;
     for (int32_t s = 0; s < shards_of(call); s++) {
+        *calls += rig->io[s].calls;
         *different += rig->io[s].different;
         if (rig->io[s].status != LAMINA_OK) {
             snprintf(fault->text, sizeof(fault->text), "%s failed: %.400s",
