@@ -26,11 +26,12 @@ struct lamina__command {
 /* ---- Options: a table for each subcommand ---- */
 
 typedef enum lamina__option_kind {
-    LAMINA__OPTION_FLAG = 1, /* to: bool */
-    LAMINA__OPTION_TEXT,     /* to: const char * */
-    LAMINA__OPTION_COUNT,    /* to: int64_t, at least 1 */
-    LAMINA__OPTION_LIST,     /* to: lamina__words; may be given again */
-    LAMINA__OPTION_MAYBE     /* to: lamina__maybe; the value may be left out */
+    LAMINA__OPTION_FLAG = 1,     /* to: bool */
+    LAMINA__OPTION_TEXT,         /* to: const char * */
+    LAMINA__OPTION_COUNT,        /* to: int64_t, 1 to a billion */
+    LAMINA__OPTION_THREAD_COUNT, /* to: int64_t, 1 to 1024 */
+    LAMINA__OPTION_LIST,         /* to: lamina__words; may be given again */
+    LAMINA__OPTION_MAYBE         /* to: lamina__maybe; the value may be left out */
 } lamina__option_kind;
 
 typedef struct lamina__words {
@@ -95,7 +96,7 @@ void lamina__common_free(lamina__common *);
     }
 #define LAMINA__OPTION_THREADS(common)                                                             \
     {                                                                                              \
-        "--threads", "N", LAMINA__OPTION_COUNT, &(common).threads,                                 \
+        "--threads", "N", LAMINA__OPTION_THREAD_COUNT, &(common).threads,                          \
             "worker threads; default: the processors this process may use"                         \
     }
 

@@ -43,12 +43,13 @@ static bool add_word(lamina__words *words, const char *word) {
     return true;
 }
 
-/* Whole number >= 1, all of the text. */
-static bool read_count(const char *text, int64_t *value) {
+/* A whole number from 1 to most, all of the text. */
+static bool read_count(const char *text, int64_t most, int64_t *value) {
     char *end;
     errno = 0;
     long long number = strtoll(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number < 1) {
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number < 1 ||
+        number > most) {
         return false;
     }
     *value = number;
@@ -56,6 +57,7 @@ static bool read_count(const char *text, int64_t *value) {
 }
 
 static int store(const lamina__command *command, const lamina__option *option, const char *value) {
+    int64_t most = option->kind == LAMINA__OPTION_THREAD_COUNT ? 1024 : 1000000000;
     switch (option->kind) {
     case LAMINA__OPTION_FLAG:
         *(bool *)option->to = true;
@@ -64,9 +66,10 @@ static int store(const lamina__command *command, const lamina__option *option, c
         *(const char **)option->to = value;
         return -1;
     case LAMINA__OPTION_COUNT:
-        if (!read_count(value, option->to) || *(int64_t *)option->to > 1000000000) {
-            return lamina__usage("%s: %s needs a whole number from 1, got \"%s\"", command->name,
-                                 option->name, value);
+    case LAMINA__OPTION_THREAD_COUNT:
+        if (!read_count(value, most, option->to)) {
+            return lamina__usage("%s: %s needs a whole number from 1 to %lld, got \"%s\"",
+                                 command->name, option->name, (long long)most, value);
         }
         return -1;
     case LAMINA__OPTION_LIST:

@@ -14,6 +14,8 @@
 
 static volatile int stop; /* the signal that asked to stop */
 
+static bool live_line; /* stderr and the live line may share a terminal */
+
 /* The first asks the run to stop after this step; the second does not wait. */
 static void on_signal(int number) {
     static const char text[] =
@@ -23,7 +25,8 @@ static void on_signal(int number) {
         _exit(128 + number);
     }
     stop = number;
-    ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+    const char *line = live_line ? text : text + 1;
+    ssize_t written = write(STDERR_FILENO, line, sizeof(text) - 1 - (size_t)(line - text));
     (void)written; /* nobody can be told */
     errno = kept;
 }
@@ -89,6 +92,7 @@ static int train(const lamina__experiment *experiment, const train_options *opti
         .user = &view,
         .stop = &stop,
     };
+    live_line = view.terminal;
     catch_signals();
     lamina_status status = lamina__run(experiment, &run, &diags, &error);
     lamina__view_end(&view);

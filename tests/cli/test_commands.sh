@@ -19,7 +19,7 @@ says err 'did you mean "train"?'
 expect 2 "$LAMINA" train run.yaml --thread 2
 says err 'unknown option --thread; did you mean --threads?'
 expect 2 "$LAMINA" train run.yaml --threads none
-says err '--threads needs a whole number'
+says err '--threads needs a whole number from 1 to 1024, got "none"'
 expect 2 "$LAMINA" train run.yaml --out
 says err '--out needs a value: --out DIR'
 expect 2 "$LAMINA" train
