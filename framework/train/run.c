@@ -175,6 +175,8 @@ static lamina_status numeric_failure(run *r) {
     if (r->saved_step >= 0) {
         snprintf(left, sizeof(left), "%s of step %" PRId64 " is intact", r->dir.last,
                  r->saved_step);
+    } else if (r->resumed_from != NULL) {
+        snprintf(left, sizeof(left), "%s is intact", r->resumed_from);
     }
     lamina__fail(error, LAMINA_ERROR_NUMERIC, "epoch %" PRId64 ", %s; %s",
                  r->state.progress.epoch + 1, told.message, left);
@@ -281,54 +283,75 @@ static bool is_best(run *r, double accuracy) {
     return true;
 }
 
-/* Tests, records, and turns to the next epoch. */
-static lamina_status finish_epoch(run *r) {
-    const lamina__source *test = r->prepared.source[1];
-    lamina__progress *progress = &r->state.progress;
-    lamina__result result = {0};
+/* One row for each split there is, in memory for the checkpoints. */
+static lamina_status add_rows(run *r, const lamina__event *event, lamina__metrics_row rows[2]) {
     lamina_status status = LAMINA_OK;
-    if (test != NULL) {
-        status = lamina__evaluate(r->prepared.net, test, &r->experiment->normalize,
-                                  r->experiment->train.batch, 0, NULL, r->options->stop, &result,
-                                  r->error);
+    for (int split = 0; split < 2 && status == LAMINA_OK; split++) {
+        rows[split] = (lamina__metrics_row){
+            .epoch = event->epoch,
+            .step = event->step,
+            .loss = split == 0 ? event->train_loss : event->test_loss,
+            .accuracy = split == 0 ? event->train_accuracy : event->test_accuracy,
+            .learning_rate = event->learning_rate,
+            .seconds = event->seconds,
+            .images_per_second = split == 0 ? event->images_per_second : 0,
+        };
+        if (r->prepared.source[split] != NULL) {
+            status = add_row(&r->state.metrics[split], &rows[split], r->error);
+        }
     }
-    if (status != LAMINA_OK) {
-        return status;
+    return status;
+}
+
+/* The event of an epoch that was trained to its end and tested with this result. */
+static lamina__event epoch_event(const run *r, const lamina__result *result) {
+    lamina__event event = make_event(r, LAMINA__EVENT_EPOCH);
+    event.learning_rate = learning_rate(r, r->state.progress.step - 1); /* of its last step */
+    if (r->prepared.source[1] != NULL) {
+        event.test_loss = result->loss_sum / (double)result->samples;
+        event.test_accuracy = (double)result->correct / (double)result->samples;
     }
-    if (!isfinite(result.loss_sum)) {
+    return event;
+}
+
+static lamina_status test(run *r, lamina__result *result) {
+    const lamina__experiment *experiment = r->experiment;
+    if (r->prepared.source[1] == NULL) {
+        return LAMINA_OK;
+    }
+    lamina_status status =
+        lamina__evaluate(r->prepared.net, r->prepared.source[1], &experiment->normalize,
+                         experiment->train.batch, 0, NULL, r->options->stop, result, r->error);
+    if (status == LAMINA_OK && !isfinite(result->loss_sum)) {
         lamina__fail(r->error, LAMINA_ERROR_NUMERIC,
                      "step %" PRId64 ": the loss of the test split is not finite; a smaller "
                      "learning rate may help",
-                     progress->step);
-        return numeric_failure(r);
+                     r->state.progress.step);
+        status = numeric_failure(r);
     }
-    lamina__event event = make_event(r, LAMINA__EVENT_EPOCH);
-    event.learning_rate = learning_rate(r, progress->step - 1); /* of the epoch's last step */
-    if (test != NULL) {
-        event.test_loss = result.loss_sum / (double)result.samples;
-        event.test_accuracy = (double)result.correct / (double)result.samples;
-    }
+    return status;
+}
+
+/* Tests, records, and turns to the next epoch. */
+static lamina_status finish_epoch(run *r) {
+    lamina__progress *progress = &r->state.progress;
+    bool tested = r->prepared.source[1] != NULL;
     lamina__metrics_row rows[2];
-    for (int split = 0; split < 2; split++) {
-        rows[split] = (lamina__metrics_row){
-            .epoch = event.epoch,
-            .step = event.step,
-            .loss = split == 0 ? event.train_loss : event.test_loss,
-            .accuracy = split == 0 ? event.train_accuracy : event.test_accuracy,
-            .learning_rate = event.learning_rate,
-            .seconds = event.seconds,
-            .images_per_second = split == 0 ? event.images_per_second : 0,
-        };
-        if ((split == 0 || test != NULL) &&
-            (status = add_row(&r->state.metrics[split], &rows[split], r->error)) != LAMINA_OK) {
-            return status;
-        }
+    lamina__result result = {0};
+    lamina_status status = test(r, &result);
+    if (status != LAMINA_OK) {
+        return status;
     }
-    event.best = is_best(r, rows[test != NULL].accuracy);
+    lamina__event event = epoch_event(r, &result);
+    status = add_rows(r, &event, rows);
+    if (status != LAMINA_OK) {
+        return status;
+    }
+    event.best = is_best(r, tested ? event.test_accuracy : event.train_accuracy);
     progress->epoch++;
     progress->position = progress->correct = progress->seen = 0;
     progress->loss_sum = 0;
-    status = lamina__metrics_epoch(&r->log, &rows[0], test ? &rows[1] : NULL, r->error);
+    status = lamina__metrics_epoch(&r->log, &rows[0], tested ? &rows[1] : NULL, r->error);
     if (status != LAMINA_OK) {
         return status;
     }
@@ -473,8 +496,9 @@ static lamina_status build(run *r, lamina__diags *diags) {
         r->state.progress = stored.progress;
         memcpy(r->state.metrics, stored.metrics, sizeof(stored.metrics));
         memset(stored.metrics, 0, sizeof(stored.metrics)); /* ours now */
-        r->saved_step = stored.progress.step;
-        r->saved_whole = stored.progress.position == 0;
+        if (r->options->resume_from == NULL) {             /* it is last.h5 itself */
+            note_saved(r);
+        }
     }
 
 done:

@@ -37,12 +37,14 @@ static void on_event(void *user, const lamina__event *event) {
     }
 }
 
-static lamina_status run(const lamina__experiment *experiment, const char *out, bool resume,
-                         watcher *w, lamina_error *error) {
+/* from: a checkpoint by name, or NULL. */
+static lamina_status run_from(const lamina__experiment *experiment, const char *out, bool resume,
+                              const char *from, watcher *w, lamina_error *error) {
     lamina__diags diags = {0};
     const lamina__run_options options = {
         .out = out,
         .resume = resume,
+        .resume_from = from,
         .threads = 2,
         .on_event = on_event,
         .user = w,
@@ -51,6 +53,11 @@ static lamina_status run(const lamina__experiment *experiment, const char *out, 
     lamina_status status = lamina__run(experiment, &options, &diags, error);
     lamina__diags_free(&diags);
     return status;
+}
+
+static lamina_status run(const lamina__experiment *experiment, const char *out, bool resume,
+                         watcher *w, lamina_error *error) {
+    return run_from(experiment, out, resume, NULL, w, error);
 }
 
 /* metrics.jsonl without the times. */
@@ -106,6 +113,31 @@ static void test_stop_anywhere(void) {
         CU_ASSERT(run(experiment, cut, true, &w, &error) == LAMINA_ERROR_NOTHING_TO_DO);
         CU_ASSERT_EQUAL(w.steps, 0);
     }
+    lamina__experiment_free(experiment);
+}
+
+/* Resumed into another folder and stopped before the first step: that folder has a last.h5, too. */
+static void test_stop_at_once(void) {
+    lamina__experiment *experiment = training_experiment(training, "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(experiment);
+    lamina_error error = {0};
+    watcher w = {0};
+    char *whole = test_path(test_tmpdir(), "whole"), *other = test_path(test_tmpdir(), "other");
+    CU_ASSERT_FATAL(run(experiment, whole, false, &w, &error) == LAMINA_OK);
+    const char *first = test_path(whole, "checkpoints/epoch-0001.h5");
+    w = (watcher){.stop = SIGTERM};
+    CU_ASSERT(run_from(experiment, other, true, first, &w, &error) == LAMINA_ERROR_INTERRUPTED);
+    CU_ASSERT_EQUAL(w.steps, 0);
+    w = (watcher){0};
+    CU_ASSERT(run(experiment, other, true, &w, &error) == LAMINA_OK);
+    CU_ASSERT_EQUAL(w.steps, 4);
+    lamina__text text = {0};
+    size_t differences = 99;
+    CU_ASSERT(lamina__checkpoint_diff(test_path(whole, "checkpoints/last.h5"),
+                                      test_path(other, "checkpoints/last.h5"), &text, &differences,
+                                      &error) == LAMINA_OK);
+    CU_ASSERT_EQUAL(differences, 0);
+    lamina__text_free(&text);
     lamina__experiment_free(experiment);
 }
 
@@ -191,5 +223,6 @@ static void test_no_memory(void) {
 }
 
 LAMINA_TESTS({"stopped after each step", test_stop_anywhere},
+             {"stopped at once", test_stop_at_once},
              {"a step allocates nothing", test_step_allocates_nothing},
              {"evaluation", test_evaluate}, {"allocations that fail", test_no_memory})
