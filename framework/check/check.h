@@ -3,19 +3,26 @@
  *
  * One case at a time, each kernel of the type that applies to it goes through these checks:
  *
- *   writes         forward() and backward() write every element of their outputs (NaN before),
- * finite numbers, nothing outside them (guard zones), and change nothing they may only read flags
- * backward() reads its inputs and outputs only when the flags say so adds           backward() adds
- * to d_weight and overwrites d_in unwanted       a gradient that is not wanted (NULL) changes none
- * of the others deterministic  the same call gives the same bits in place       with
- * LAMINA_IN_PLACE, one memory for input and output gives the same eval           forward() for
- * evaluation, also in a net that was never built for training reference      forward and gradients
- * against the same layer in double, where there is one gradient       backward() against finite
- * differences of forward(), for a random projection of the outputs: in double where there is such a
- * twin, else in float shards         the batch cut in several ways, the parts one by one in any
- * order and at once on several threads: each sample as in one call, no part writing to another's
+ *   applies        only told: the passes that the kernel leaves to another one for this case
+ *   writes         forward() and backward() write all of their outputs (NaN before) with finite
+ *                  numbers, nothing outside them (guard zones), and change nothing that they may
+ *                  only read
+ *   reference      forward and gradients against the same layer in double, where there is one
+ *   gradient       backward() against finite differences of forward(), for a random projection of
+ *                  the outputs: in double where there is such a twin, else in float
+ *   flags          backward() reads its inputs and outputs only when the flags say so
+ *   adds           backward() adds to d_weight and overwrites d_in
+ *   unwanted       a gradient that is not wanted (NULL) changes none of the others
+ *   deterministic  the same call gives the same bits
+ *   in place       with LAMINA_IN_PLACE, one memory for input and output gives the same
+ *   eval           forward() for evaluation, also in a net that was never built for training
+ *   variables      a plugin's calls leave its static variables alone: shards would share them
+ *   shards         the batch cut in several ways, the parts one by one in any order and at once on
+ *                  several threads: each sample as in one call, no part writing to another's
  *   partial        fewer samples than the layer was set up for
- *   threads        one call with two threads */
+ *   threads        one call with two threads
+ *
+ * When writes fails, the kernel's other checks are left out: they would only repeat it. */
 #ifndef LAMINA_CHECK_CHECK_H
 #define LAMINA_CHECK_CHECK_H
 

@@ -116,11 +116,11 @@ bool lamina__compare(const lamina__field *field, const double *got, const double
 }
 
 /* Half a unit in the last place of a float for each of L roundings that add up like a random walk,
- * L being the most numbers that one element can be a sum of. */
+ * L being the most numbers that one element can be a sum of, and some for the formula itself. */
 double lamina__rounding(const lamina__checker *checker, const lamina__rig *rig, lamina__role role) {
     const lamina__role from = role == LAMINA__ROLE_OUT ? LAMINA__ROLE_IN : LAMINA__ROLE_D_OUT;
     const bool couples = (rig->instance->type->flags & LAMINA_COUPLES_BATCH) != 0;
-    int64_t length = 1;
+    int64_t length = 16;
     for (int32_t i = 0; i < rig->count[from]; i++) {
         const lamina__field *field = lamina__rig_field(rig, from, i);
         const bool all = couples || role == LAMINA__ROLE_D_WEIGHT;

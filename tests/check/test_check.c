@@ -20,18 +20,20 @@ static char *broken(const char *name) {
     return test_path(TEST_PLUGIN_DIR "/broken", name);
 }
 
-/* All cases of the first type of a plugin. */
+/* All cases of all types of a plugin. */
 static void run_checks(const char *path, const lamina__check_options *options,
                        lamina__check_report *report) {
     lamina__registry *registry = registry_with(path);
-    const lamina__type_entry *entry = lamina__registry_at(registry, 0);
     lamina_error error = {0};
-    CU_ASSERT(entry->type->cases != NULL && entry->type->cases[0] != NULL);
-    for (const char *const *text = entry->type->cases; *text != NULL; text++) {
-        lamina_status status = lamina__check_case(entry, *text, options, report, &error);
-        CU_ASSERT_EQUAL(status, LAMINA_OK);
-        if (status != LAMINA_OK) {
-            printf("\n      %s: %s", *text, error.message);
+    for (size_t t = 0; t < lamina__registry_count(registry); t++) {
+        const lamina__type_entry *entry = lamina__registry_at(registry, t);
+        CU_ASSERT(entry->type->cases != NULL && entry->type->cases[0] != NULL);
+        for (const char *const *text = entry->type->cases; *text != NULL; text++) {
+            lamina_status status = lamina__check_case(entry, *text, options, report, &error);
+            CU_ASSERT_EQUAL(status, LAMINA_OK);
+            if (status != LAMINA_OK) {
+                printf("\n      %s %s: %s", entry->type->name, *text, error.message);
+            }
         }
     }
     lamina__registry_free(registry);
@@ -65,9 +67,9 @@ static void fails(const char *name, const char *check, const char *part, const c
     lamina__check_report_free(&report);
 }
 
-static void sample_plugins_pass(void) {
-    static const char *const plugins[] = {"mish.so", "coord_conv.so"};
-    for (size_t p = 0; p < 2; p++) {
+static void right_plugins_pass(void) {
+    static const char *const plugins[] = {"mish.so", "coord_conv.so", "test/corners.so"};
+    for (size_t p = 0; p < 3; p++) {
         lamina__check_report report = {0};
         run_checks(test_path(TEST_PLUGIN_DIR, plugins[p]), NULL, &report);
         for (size_t i = 0; i < report.count; i++) {
@@ -239,7 +241,7 @@ static void out_of_memory(void) {
     lamina__registry_free(registry);
 }
 
-LAMINA_TESTS({"sample plugins pass", sample_plugins_pass}, {"wrong gradients", wrong_gradients},
+LAMINA_TESTS({"right plugins pass", right_plugins_pass}, {"wrong gradients", wrong_gradients},
              {"forgotten accumulation", forgotten_accumulation}, {"writing", writing},
              {"hidden state", hidden_state}, {"race", race}, {"flags", flags},
              {"any seed", any_seed}, {"no false alarms", no_false_alarms}, {"bad cases", bad_cases},
