@@ -413,7 +413,9 @@ lamina_status lamina__h5_get_texts(const lamina__h5_in *in, hid_t parent, const 
                                   (int)ndim);
     }
     if (status == LAMINA_OK) {
-        memcpy(dim, v.dim, (size_t)ndim * sizeof(dim[0]));
+        for (int32_t i = 0; i < ndim; i++) {
+            dim[i] = v.dim[i];
+        }
         status = get_strings(in, parent, name, &v, texts);
     }
     close_value(&v);

@@ -255,10 +255,11 @@ static inline int entries_in(const char *folder) {
     return n;
 }
 
-/* Opens and reads everything in a child. The exit status, or -signal. It is 0 when the file is
- * sound, 1 when it was refused with a message. */
-enum { CHILD_SOUND = 0, CHILD_REFUSED = 1, CHILD_SILENT = 2 };
+/* What a child that reads a file found: it is sound; it was refused with a message; or without one.
+ * Sanitizers exit with small numbers of their own. */
+enum { CHILD_SOUND = 40, CHILD_REFUSED = 41, CHILD_SILENT = 42 };
 
+/* Runs work(path) in a child: what it returned, or -signal. */
 static inline int in_child(int (*work)(const char *path), const char *path) {
     int status = 0;
     fflush(NULL);
