@@ -31,8 +31,9 @@ lamina__stream lamina__stream_make(uint64_t seed, uint32_t purpose, uint64_t a, 
 
 /* Numbers first .. first+n-1 of the stream. */
 void lamina__stream_u32(lamina__stream, uint64_t first, uint32_t *dst, size_t n);
-void lamina__stream_uniform(lamina__stream, uint64_t first, float *dst, size_t n); /* [0, 1), 24 bits */
-void lamina__stream_normal(lamina__stream, uint64_t first, float *dst, size_t n);  /* Box-Muller */
+void lamina__stream_uniform(lamina__stream, uint64_t first, float *dst,
+                            size_t n); /* [0, 1), 24 bits */
+void lamina__stream_normal(lamina__stream, uint64_t first, float *dst, size_t n); /* Box-Muller */
 
 /* A uniform whole number in [0, n), n >= 1, number `index` of the stream; without modulo bias
  * beyond 2^-32 (Lemire's multiply-shift on 64 bits). */

@@ -4,8 +4,8 @@
 
 #include "lamina/lamina.h"
 
-#include <stdbool.h>
 #include <stdarg.h>
+#include <stdbool.h>
 
 /* A growing string; starts zeroed: `lamina__text text = {0};`. When memory runs out it keeps what
  * it has and sets failed, so a caller checks once at the end. */

@@ -1,5 +1,6 @@
 /* YAML to a tree of nodes, each knowing where it came from. Scalars stay text: what they mean is
- * decided by the parameter table that reads them, never by YAML's guesses. libyaml does the parsing.
+ * decided by the parameter table that reads them, never by YAML's guesses. libyaml does the
+ * parsing.
  *
  * Refused with file:line:column: duplicate keys, several documents, keys that are not scalars,
  * nesting deeper than 64, more than 100,000 nodes (aliases count as often as they are used), files
@@ -18,11 +19,11 @@ typedef enum lamina__node_kind {
 typedef struct lamina__node lamina__node;
 struct lamina__node {
     lamina__node_kind kind;
-    const char *origin; /* the file's path as given, or "--set train.epochs=3" */
-    int line, column;   /* from 1; 0 when the origin has no lines (--set) */
-    const char *text;   /* scalar; "" for an empty one */
-    bool quoted;        /* scalar in quotes: never null */
-    size_t count;       /* list: items; map: pairs */
+    const char *origin;   /* the file's path as given, or "--set train.epochs=3" */
+    int line, column;     /* from 1; 0 when the origin has no lines (--set) */
+    const char *text;     /* scalar; "" for an empty one */
+    bool quoted;          /* scalar in quotes: never null */
+    size_t count;         /* list: items; map: pairs */
     lamina__node **items; /* list items, or map values */
     lamina__node **keys;  /* map: scalar nodes */
 };
