@@ -109,8 +109,8 @@ static lamina_status check_bytes(lamina__checkpoint_file *file, lamina_error *er
     }
     lamina__log(
         LAMINA_LOG_WARNING,
-        "%s: has no checksum line at its end: it was changed by another program, and damage "
-        "to its tensors cannot be seen",
+        "%s: has no checksum line at its end: another program made or changed it, and damage to "
+        "its tensors cannot be seen",
         file->path);
     return LAMINA_OK;
 }
@@ -226,6 +226,7 @@ static lamina_status read_progress(lamina__opener *o) {
     hid_t group;
     lamina_status status = lamina__open_part(o, o->file->file, "progress", o->training, &group);
     if (group < 0) {
+        o->checkpoint->progress.best_accuracy = -1; /* none yet */
         return status;
     }
     for (size_t i = 0; i < LAMINA__N_PROGRESS && status == LAMINA_OK; i++) {

@@ -35,7 +35,7 @@ static void show_head(const shower *s) {
     key(s, "kind");
     lamina__text_add(s->out, "%s, %zu bytes, %s\n", s->file->kind, s->file->image.length,
                      s->file->sealed ? "checksum right"
-                                     : "no checksum (changed by another program)");
+                                     : "no checksum (made or changed by another program)");
     key(s, "config");
     lamina__add_clean(s->out, s->checkpoint->config_origin);
     end_line(s);
@@ -252,7 +252,7 @@ lamina_status lamina__checkpoint_verify(const char *path, lamina_error *error) {
     if (status == LAMINA_OK && !file->sealed) {
         status = lamina__fail(error, LAMINA_ERROR_CHECKPOINT,
                               "%s: can be read, but has no checksum line at its end: it was cut "
-                              "short there, or changed by another program",
+                              "short there, or another program made or changed it",
                               path);
     }
     lamina__checkpoint_close(file);

@@ -395,6 +395,15 @@ static void extras(hid_t f) { /* whoever wants may add things beside */
     set_int(f, "/progress", "mood", 3);
 }
 
+static void bare_weights(hid_t f) { /* as made with h5py out of another framework's weights */
+    static const char *const rest[] = {"/optimizer", "/progress", "/data",
+                                       "/plan",      "/metrics",  "/run"};
+    for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++) {
+        H5Ldelete(f, rest[i], H5P_DEFAULT);
+    }
+    set_text(f, "/", "kind", "weights");
+}
+
 static const change changes[] = {
     {"a newer version", newer_version, "written by a newer Lamina: version 2; this is 1"},
     {"version 0", zero_version, "/version: is 0, which cannot be"},
@@ -443,6 +452,7 @@ static const change changes[] = {
     {"narrow plan", narrow_plan, "/plan/kernels: has 2 columns instead of 4"},
     {"negative state version", negative_state_version, "/state_version: is -2"},
     {"extras", extras, NULL},
+    {"bare weights", bare_weights, NULL},
 };
 
 static void test_misleading_files(void) {
