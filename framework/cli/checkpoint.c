@@ -52,8 +52,8 @@ static int diff(const lamina__words *files) {
     lamina_status status =
         lamina__checkpoint_diff(files->items[0], files->items[1], &text, &differences, &error);
     int result = failed(status, &error);
+    fputs(text.data ? text.data : "", stdout); /* differences; notes on plan and versions */
     if (status == LAMINA_OK && differences > 0) {
-        fputs(text.data ? text.data : "", stdout);
         result = LAMINA__EXIT_FAILED;
     } else if (status == LAMINA_OK) {
         printf("identical: weights, state, optimizer, progress, metrics\n");

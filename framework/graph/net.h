@@ -86,7 +86,7 @@ float *lamina__net_weight_block(const lamina__net *);
 typedef struct lamina__net_state {
     const char *layer;
     const lamina__state *state;
-    float *data; /* row-major */
+    float *data; /* seen through lamina__tensor_view: 4-D is channels-last */
 } lamina__net_state;
 
 int32_t lamina__net_n_states(const lamina__net *);

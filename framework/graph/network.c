@@ -91,6 +91,10 @@ static char *layer_name(const reader *r, const lamina__node *map, const lamina_l
         } else if (strcmp(given->text, "data") == 0 || strcmp(given->text, "target") == 0) {
             lamina__diag(r->diags, given, "the name \"%s\" is taken: it means the network's input",
                          given->text);
+        } else if (strcmp(given->text, "layers") == 0 || given->text[0] == '.') {
+            lamina__diag(r->diags, given,
+                         "a layer cannot be called \"%s\": checkpoints use that name themselves",
+                         given->text);
         } else {
             return lamina__strdup(given->text);
         }

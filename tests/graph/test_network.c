@@ -42,6 +42,8 @@ static void errors_say_where(void) {
         {"- conv: 5\n", "net.yaml:1:9: error: layer conv: parameters are written {key: value}"},
         {"- conv: {name: a/b, filters: 2, kernel: 3}\n", "without \"/\""},
         {"- conv: {name: data, filters: 2, kernel: 3}\n", "the name \"data\" is taken"},
+        {"- relu: {name: layers}\n", "checkpoints use that name themselves"},
+        {"- relu: {name: .}\n", "checkpoints use that name themselves"},
         {"- conv: {name: c, filters: 2, kernel: 3, strides: 2}\n",
          "net.yaml:1:42: error: layer \"c\" (conv): unknown key \"strides\"; did you mean "
          "\"stride\"?"},

@@ -220,7 +220,7 @@ struct lamina_host {
     int32_t (*set_multiply_adds)(lamina_call *, double per_sample);
 
     /* setup() and a kernel's create(). */
-    /* Kept from forward to backward, row-major, uninitialised. */
+    /* Kept from forward to backward, laid out like any tensor of that shape, uninitialised. */
     int32_t (*add_saved)(lamina_call *, const char *name, const lamina_shape *);
     /* Bytes of scratch for one call; the largest request of all counts. Uninitialised. */
     int32_t (*add_scratch)(lamina_call *, size_t bytes);
