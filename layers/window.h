@@ -49,6 +49,11 @@ static inline void lamina__axis_range(const lamina__axis *axis, int64_t o, int64
                                       int64_t *end) {
     const int64_t first = o * axis->stride - axis->pad_begin;
     const int64_t d = axis->dilation;
+    if (first >= 0 && first + (axis->kernel - 1) * d < axis->in) { /* most windows: no division */
+        *begin = 0;
+        *end = axis->kernel;
+        return;
+    }
     *begin = first >= 0 ? 0 : (-first + d - 1) / d;
     *end = first >= axis->in ? 0 : (axis->in - 1 - first) / d + 1;
     *begin = *begin < axis->kernel ? *begin : axis->kernel;

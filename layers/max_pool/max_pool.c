@@ -224,24 +224,52 @@ static int32_t forward(void *arg, int64_t begin, int64_t end, int32_t thread) {
     return LAMINA_OK;
 }
 
+/* Adds one row of output gradients to where the outputs came from. Every pixel of a window is asked
+ * whether it was the one, channel by channel: that is more arithmetic than going there, and less
+ * time, because it goes along the channels. */
+LAMINA__VECTOR_CLONES
+static void backward_row(const lamina__max_pool *pool, const lamina_real *restrict d_out,
+                         const int32_t *restrict from, int64_t oy, lamina_real *restrict d_in) {
+    const lamina__axis *y = &pool->window.y, *x = &pool->window.x;
+    const int64_t channels = pool->channels;
+    int64_t y_begin, y_end, x_begin, x_end;
+
+    lamina__axis_range(y, oy, &y_begin, &y_end);
+    const int64_t row = oy * y->stride - y->pad_begin;
+    for (int64_t ox = 0; ox < x->out; ox++) {
+        lamina__axis_range(x, ox, &x_begin, &x_end);
+        const int64_t column = ox * x->stride - x->pad_begin;
+        for (int64_t u = y_begin; u < y_end; u++) {
+            for (int64_t v = x_begin; v < x_end; v++) {
+                const int64_t at = (row + u * y->dilation) * x->in + column + v * x->dilation;
+                lamina_real *d_pixel = d_in + at * channels;
+                for (int64_t c = 0; c < channels; c++) {
+                    d_pixel[c] += from[c] == (int32_t)at ? d_out[c] : 0;
+                }
+            }
+        }
+        d_out += channels;
+        from += channels;
+    }
+}
+
 /* Samples begin .. end-1. */
 static int32_t backward(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const work *w = arg;
     const lamina__window *window = &w->pool->window;
-    const int64_t channels = w->pool->channels, pixels = window->y.out * window->x.out;
-    const int64_t in_size = window->y.in * window->x.in * channels;
+    const int64_t in_size = window->y.in * window->x.in * w->pool->channels;
+    const int64_t row_size = window->x.out * w->pool->channels;
+    const int32_t *from = w->io->saved[w->ref->saved]->data;
+    const lamina_real *d_out = w->io->d_out[0]->data;
 
     (void)thread;
     for (int64_t n = begin; n < end; n++) {
-        const int32_t *from = w->io->saved[w->ref->saved]->data;
-        const lamina_real *d_out = w->io->d_out[0]->data;
         lamina_real *d_in = (lamina_real *)w->io->d_in[0]->data + n * in_size;
 
         memset(d_in, 0, (size_t)in_size * sizeof *d_in);
-        for (int64_t p = n * pixels; p < (n + 1) * pixels; p++) {
-            for (int64_t c = 0; c < channels; c++) {
-                d_in[from[p * channels + c] * channels + c] += d_out[p * channels + c];
-            }
+        for (int64_t oy = 0; oy < window->y.out; oy++) {
+            const int64_t at = (n * window->y.out + oy) * row_size;
+            backward_row(w->pool, d_out + at, from + at, oy, d_in);
         }
     }
     return LAMINA_OK;
