@@ -2,9 +2,11 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 extern const lamina__command lamina__train_command, lamina__test_command, lamina__summary_command,
     lamina__layers_command, lamina__dump_command, lamina__plugin_command,
@@ -54,7 +56,22 @@ static int dispatch(int argc, char **argv) {
     return lamina__usage("unknown command \"%s\"; see \"lamina --help\"", name);
 }
 
+/* A descriptor of 0 to 2 that is closed would be the next file's that is opened, and what is printed
+ * would go into that file. */
+static bool open_standard(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) != fd) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int main(int argc, char **argv) {
+    if (!open_standard()) {
+        return LAMINA__EXIT_FAILED; /* with nowhere to say so */
+    }
     /* A closed pipe and a file size limit are write errors like any other. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);

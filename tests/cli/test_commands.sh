@@ -118,4 +118,12 @@ fi
 [ "$(cat status)" -eq 1 ] || fail "a closed pipe went unnoticed"
 [ -e pipe/checkpoints/last.h5 ] || fail "a closed pipe ended the training"
 
+# Closed standard descriptors: nothing that is printed goes into a file that the run opens.
+"$LAMINA" train run.yaml --out closed --epochs 1 --threads 1 <&- >&- 2>&-
+[ $? -eq 0 ] || fail "closed descriptors: not 0"
+[ "$(grep -vc '^{"event":.*}$' closed/metrics.jsonl)" -eq 0 ] || fail "output went into metrics.jsonl"
+same_run run closed
+"$LAMINA" train none.yaml <&- >&- 2>&-
+[ $? -eq 2 ] || fail "closed descriptors: not 2"
+
 finish
