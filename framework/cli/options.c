@@ -131,8 +131,9 @@ static int parse_option(const lamina__command *command, const lamina__option *op
         }
         value = value ? value : argv[++*i];
     }
-    if (found->kind == LAMINA__OPTION_MAYBE && value != NULL && value[0] == '\0') {
-        value = NULL; /* `--resume=` */
+    if (value != NULL && value[0] == '\0') { /* a script's variable that is not set */
+        return lamina__usage("%s: %s was given an empty value; it takes %s", command->name,
+                             found->name, found->value);
     }
     return store(command, found, value);
 }
@@ -173,6 +174,9 @@ int lamina__options_parse(const lamina__command *command, const lamina__option *
             if (result >= 0) {
                 return result;
             }
+        } else if (argv[i][0] == '\0') {
+            return lamina__usage("%s: an argument is empty; it takes %s", command->name,
+                                 command->arguments[0] ? command->arguments : "none");
         } else if (!add_word(arguments, argv[i])) {
             fprintf(stderr, "lamina: out of memory\n");
             return LAMINA__EXIT_FAILED;

@@ -30,6 +30,21 @@ expect 2 "$LAMINA" train --resume run.yaml
 says err '--resume took "run.yaml"'
 expect 2 "$LAMINA" train run.yaml --quiet=yes
 
+# An empty value is no path: "" plus "/config.yaml" would be in the root of the file system.
+expect 2 "$LAMINA" train run.yaml --out ""
+says err '--out was given an empty value; it takes DIR'
+expect 2 "$LAMINA" train run.yaml --out=
+expect 2 "$LAMINA" train run.yaml --resume ""
+says err '--resume was given an empty value; it takes CHECKPOINT'
+expect 2 "$LAMINA" train run.yaml --resume=
+expect 2 "$LAMINA" train run.yaml --plugin ""
+expect 2 "$LAMINA" train ""
+says err 'train: an argument is empty; it takes CONFIG'
+expect 2 "$LAMINA" dump run.yaml -o ""
+says err '-o was given an empty value; it takes FILE'
+expect 2 "$LAMINA" dump run.yaml -o dump.h5 --checkpoint ""
+[ ! -e dump.h5 ] || fail "an empty checkpoint was none"
+
 # Training on a pipe: rows, and no control characters.
 expect 0 "$LAMINA" train run.yaml --out=run --epochs=1 --threads=1
 says out "1 shard on 1 thread"
