@@ -5,10 +5,15 @@
  * /gradients/<layer>/<name>, /updated/<layer>/<name>. d_output is the gradient of the mean loss. */
 #include "base/alloc.h"
 #include "cli/cli.h"
+#include "train/run_dir.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct dump {
     lamina__net *net;
@@ -243,6 +248,65 @@ done:;
     return result;
 }
 
+/* ---- The command --------------------------------------------------------------------------- */
+
+/* The key of the data file that `output` is, "data.train.images"; false: of none. */
+static bool is_data_file(const lamina__experiment *experiment, const char *output, char *key,
+                         size_t size) {
+    static const char *const names[] = {"train", "test"};
+    for (int split = 0; split < 2; split++) {
+        const lamina__source_spec *spec = &experiment->data[split];
+        for (size_t i = 0; spec->reader != NULL && i < spec->reader->n_params; i++) {
+            const lamina_param *param = &spec->reader->params[i];
+            const char *const *file = (const void *)((const char *)spec->config + param->offset);
+            if (param->type == LAMINA_STRING && *file != NULL && lamina__same_file(output, *file)) {
+                snprintf(key, size, "data.%s.%s", names[split], param->name);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Does the file hold anything else than HDF5? (An empty one, as mktemp makes it, holds nothing.
+ * What is no regular file is refused when it comes to writing.) */
+static bool holds_other(const char *path, const char **what) {
+    static const unsigned char magic[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
+    unsigned char begin[sizeof(magic)];
+    struct stat info;
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0) {
+        return false;
+    }
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = fd >= 0 ? read(fd, begin, sizeof(begin)) : -1;
+    *what = n < 0 ? strerror(errno) : "it is no HDF5 file";
+    if (fd >= 0) {
+        close(fd);
+    }
+    return n != (ssize_t)sizeof(magic) || memcmp(begin, magic, sizeof(magic)) != 0;
+}
+
+/* -1: `output` may be written. Before anything is computed. */
+static int check_output(const lamina__experiment *experiment, const char *checkpoint,
+                        const char *output) {
+    const char *reason = NULL;
+    char key[128];
+    if (lamina__same_file(output, experiment->path)) {
+        return lamina__usage("dump: -o %s is the config itself; give another file", output);
+    }
+    if (checkpoint != NULL && lamina__same_file(output, checkpoint)) {
+        return lamina__usage("dump: -o %s is the checkpoint itself; give another file", output);
+    }
+    if (is_data_file(experiment, output, key, sizeof(key))) {
+        return lamina__usage("dump: -o %s is the config's %s; give another file", output, key);
+    }
+    if (holds_other(output, &reason)) {
+        return lamina__usage("dump: -o %s is there already and is not replaced: %s", output,
+                             reason);
+    }
+    return -1;
+}
+
 static int run(const lamina__command *command, int argc, char **argv) {
     lamina__common common = {0};
     const char *output = NULL, *checkpoint = NULL;
@@ -268,6 +332,9 @@ static int run(const lamina__command *command, int argc, char **argv) {
     }
     lamina__log_to_stderr(false);
     result = lamina__read_config(arguments.items[0], &common, &experiment);
+    if (result < 0) {
+        result = check_output(experiment, checkpoint, output);
+    }
     if (result < 0) {
         result = make_dump(experiment, &common, checkpoint, output);
     }

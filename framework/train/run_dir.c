@@ -16,6 +16,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+bool lamina__same_file(const char *a, const char *b) {
+    struct stat one, other;
+    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev &&
+           one.st_ino == other.st_ino;
+}
+
 static char *joined(const char *folder, const char *name) {
     lamina__text path = {0};
     size_t length = strlen(folder);
@@ -65,12 +71,9 @@ bool lamina__run_dir_holds_run(const lamina__run_dir *dir) {
 }
 
 bool lamina__run_dir_owns(const lamina__run_dir *dir, const char *path) {
-    struct stat ours, theirs;
     const char *slash = strrchr(path, '/');
     char *folder = slash ? lamina__strndup(path, (size_t)(slash - path) + 1) : lamina__strdup(".");
-    bool same = folder != NULL && stat(dir->checkpoints, &ours) == 0 &&
-                stat(folder, &theirs) == 0 && ours.st_dev == theirs.st_dev &&
-                ours.st_ino == theirs.st_ino;
+    bool same = folder != NULL && lamina__same_file(dir->checkpoints, folder);
     lamina__free(folder);
     return same;
 }

@@ -12,6 +12,9 @@ typedef struct lamina__run_dir {
     int lock; /* -1: not locked */
 } lamina__run_dir;
 
+/* Are both there, and one file? */
+bool lamina__same_file(const char *a, const char *b);
+
 /* Names only; touches nothing. */
 lamina_status lamina__run_dir_init(lamina__run_dir *, const char *out, lamina_error *);
 void lamina__run_dir_free(lamina__run_dir *); /* unlocks, too */
