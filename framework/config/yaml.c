@@ -511,6 +511,12 @@ static lamina_status build(lamina__doc *doc, const char *text, size_t length, co
 
 /* ---- Documents ----------------------------------------------------------------------------- */
 
+/* Bytes of the mark that some editors put before UTF-8. libyaml would count it as a column, and
+ * then take the first line for indented more than the rest. */
+static size_t byte_order_mark(const char *text, size_t length) {
+    return length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 void lamina__doc_free(lamina__doc *doc) {
     if (doc == NULL) {
         return;
@@ -552,7 +558,9 @@ lamina_status lamina__doc_parse(const char *text, size_t length, const char *ori
     }
     doc->source[length] = '\0';
     doc->source_length = length;
-    status = build(doc, doc->source, length, origin_copy, true, diags, &doc->root);
+    size_t skipped = byte_order_mark(text, length);
+    status =
+        build(doc, doc->source + skipped, length - skipped, origin_copy, true, diags, &doc->root);
     if (status != LAMINA_OK && doc->root == NULL) {
         lamina__doc_free(doc);
         return status;

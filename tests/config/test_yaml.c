@@ -122,10 +122,6 @@ static void test_empty(void) {
     lamina__doc *doc = parse("---\n...\n");
     CU_ASSERT_TRUE(lamina__node_is_null(doc->root));
     lamina__doc_free(doc);
-    doc = parse("\xef\xbb\xbf"
-                "a: 1\n"); /* a byte order mark */
-    TEST_TEXT(text_at(doc->root, "a"), "1");
-    lamina__doc_free(doc);
     doc = parse("a: 1\r\nb: [2,\r\n 3]\r\n");
     TEST_TEXT(text_at(doc->root, "a"), "1");
     CU_ASSERT_EQUAL(lamina__node_get(doc->root, "b")->items[1]->line, 3);
@@ -135,6 +131,30 @@ static void test_empty(void) {
     CU_ASSERT_EQUAL(doc->root->items[0]->count, 0);
     CU_ASSERT_EQUAL(doc->root->items[1]->count, 0);
     lamina__doc_free(doc);
+}
+
+/* A byte order mark, as some editors write it, is no part of the first line. */
+static void test_byte_order_mark(void) {
+    lamina__doc *doc = parse("\xef\xbb\xbf"
+                             "a: 1\nb:\n  c: 2\n");
+    CU_ASSERT_EQUAL(doc->root->count, 2);
+    TEST_TEXT(text_at(lamina__node_get(doc->root, "b"), "c"), "2");
+    CU_ASSERT_EQUAL(lamina__node_key(doc->root, "a")->line, 1);
+    CU_ASSERT_EQUAL(lamina__node_key(doc->root, "a")->column, 1);
+    CU_ASSERT_EQUAL(lamina__node_key(doc->root, "b")->line, 2);
+    CU_ASSERT_EQUAL(doc->source_length, 3 + strlen("a: 1\nb:\n  c: 2\n")); /* as read */
+    lamina__doc_free(doc);
+    doc = parse("\xef\xbb\xbf");
+    CU_ASSERT_PTR_NULL(doc->root);
+    lamina__doc_free(doc);
+    REFUSE("\xef\xbb\xbf"
+           "ab: @x\n",
+           "c.yaml:1:5: error: not valid YAML: while scanning for the next token, found character "
+           "that cannot start any token (from line 1)");
+    REFUSE("\xef\xbb\xbf"
+           "a: \xff\n",
+           "c.yaml:1:4: error: not valid YAML: invalid leading UTF-8 octet");
+    REFUSE("\xef\xbb", "c.yaml:1:1: error: not valid YAML: incomplete UTF-8 octet sequence");
 }
 
 static void test_aliases(void) {
@@ -641,7 +661,7 @@ static void test_diags(void) {
 }
 
 LAMINA_TESTS({"a tree with places", test_tree}, {"scalars stay text", test_scalars_stay_text},
-             {"empty documents, byte order marks, CR LF", test_empty},
+             {"empty documents, CR LF", test_empty}, {"byte order mark", test_byte_order_mark},
              {"aliases are copies", test_aliases}, {"refused constructs", test_refused},
              {"not YAML", test_not_yaml}, {"truncated and damaged", test_truncated_and_damaged},
              {"depth", test_depth}, {"alias bomb", test_alias_bomb},
