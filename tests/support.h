@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -183,6 +184,23 @@ static inline char *test_write_bytes(const char *folder, const char *name, const
 
 static inline char *test_write(const char *folder, const char *name, const char *text) {
     return test_write_bytes(folder, name, text, strlen(text));
+}
+
+/* Writes folder/below/name, making the folders on the way ("a/b"). */
+static inline void test_write_below(const char *folder, const char *below, const char *name,
+                                    const char *text) {
+    char *path = test_path(folder, below);
+    for (char *slash = path + strlen(folder); slash != NULL;) {
+        slash = strchr(slash + 1, '/');
+        if (slash != NULL) {
+            *slash = '\0';
+        }
+        mkdir(path, 0700);
+        if (slash != NULL) {
+            *slash = '/';
+        }
+    }
+    test_write(path, name, text);
 }
 
 /* The whole file, NUL-terminated, valid until exit; NULL when there is none. size may be NULL. */

@@ -7,6 +7,8 @@
  * compiled. */
 #include "base/threads.h"
 
+#include "base/cgroup.h"
+
 #include <limits.h>
 #include <omp.h>
 #include <sched.h>
@@ -14,7 +16,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -42,12 +43,7 @@ static int affinity_processors(void) {
 
 /* One line of a small file; false when it cannot be read. */
 static bool read_line(const char *folder, const char *name, char *line, size_t size) {
-    char path[PATH_MAX];
-    int length = snprintf(path, sizeof(path), "%s/%s", folder, name);
-    if (length < 0 || (size_t)length >= sizeof(path)) {
-        return false;
-    }
-    FILE *file = fopen(path, "re");
+    FILE *file = lamina__open_in(folder, name);
     if (file == NULL) {
         return false;
     }
@@ -56,15 +52,15 @@ static bool read_line(const char *folder, const char *name, char *line, size_t s
     return read;
 }
 
-/* Processors by one folder's quota, rounded up; INT_MAX when it sets none. Version 2 writes
- * "max 100000" or "150000 100000" in cpu.max, version 1 has a file each, -1 for no limit. */
-static int folder_quota(const char *folder, bool version2) {
+/* Processors by one folder's quota, rounded up. Version 2 writes "max 100000" or "150000 100000" in
+ * cpu.max, version 1 has a file each, -1 for no limit. */
+static int64_t folder_quota(const char *folder, bool version2) {
     long long quota = -1, period = -1;
     char line[128];
     if (version2) {
         if (!read_line(folder, "cpu.max", line, sizeof(line)) ||
             sscanf(line, "%lld %lld", &quota, &period) != 2) {
-            return INT_MAX;
+            return INT64_MAX;
         }
     } else {
         if (read_line(folder, "cpu.cfs_quota_us", line, sizeof(line))) {
@@ -74,92 +70,19 @@ static int folder_quota(const char *folder, bool version2) {
             period = atoll(line);
         }
     }
-    if (quota <= 0 || period <= 0) {
-        return INT_MAX;
-    }
-    long long processors = quota / period + (quota % period != 0);
-    return processors > INT_MAX ? INT_MAX : (int)processors;
+    return quota <= 0 || period <= 0 ? INT64_MAX : quota / period + (quota % period != 0);
 }
 
-static int smaller(int a, int b) {
-    return a < b ? a : b;
-}
-
-/* The smallest quota on the way from root/group up to root: each ancestor's counts. */
-static int path_quota(const char *root, const char *group, bool version2) {
-    char folder[PATH_MAX];
-    int length = snprintf(folder, sizeof(folder), "%s%s", root, group);
-    if (length < 0 || (size_t)length >= sizeof(folder)) {
-        return INT_MAX;
-    }
-    int least = INT_MAX;
-    size_t root_length = strlen(root);
-    for (;;) {
-        int quota = folder_quota(folder, version2);
-        least = smaller(least, quota);
-        char *slash = strrchr(folder, '/');
-        if (slash == NULL || (size_t)(slash - folder) < root_length) {
-            return least;
-        }
-        *slash = '\0';
-    }
-}
-
-/* Does a comma-separated list of controllers name "cpu"? */
-static bool names_cpu(const char *controllers) {
-    for (const char *s = controllers; *s != '\0';) {
-        size_t length = strcspn(s, ",");
-        if (length == 3 && strncmp(s, "cpu", 3) == 0) {
-            return true;
-        }
-        s += length + (s[length] == ',');
-    }
-    return false;
-}
-
-/* One hierarchy, mounted under mount/name. */
-static int hierarchy_quota(const char *mount, const char *name, const char *group, bool version2) {
-    char root[PATH_MAX];
-    int length = snprintf(root, sizeof(root), "%s%s%s", mount, name[0] ? "/" : "", name);
-    bool fits = length > 0 && (size_t)length < sizeof(root);
-    return fits ? path_quota(root, group, version2) : INT_MAX;
-}
-
-/* Lines are "hierarchy:controllers:path"; version 2 is "0::path", alone or beside version 1. In a
- * container the path may be one of the machine outside, which is not mounted here: then only the
- * root of the mount is found, which is the container's own group. */
 int lamina__cgroup_processors(const char *groups_file, const char *mount) {
-    FILE *file = fopen(groups_file, "re");
-    char line[PATH_MAX + 128];
-    int least = INT_MAX;
-    if (file == NULL) {
-        return least;
-    }
-    while (fgets(line, sizeof(line), file) != NULL) {
-        line[strcspn(line, "\n")] = '\0';
-        char *controllers = strchr(line, ':');
-        char *group = controllers ? strchr(controllers + 1, ':') : NULL;
-        if (group == NULL) {
-            continue;
-        }
-        *controllers++ = '\0';
-        *group++ = '\0';
-        if (controllers[0] == '\0') {
-            least = smaller(least, hierarchy_quota(mount, "", group, true));
-            least = smaller(least, hierarchy_quota(mount, "unified", group, true));
-        } else if (names_cpu(controllers)) {
-            least = smaller(least, hierarchy_quota(mount, "cpu", group, false));
-            least = smaller(least, hierarchy_quota(mount, controllers, group, false));
-        }
-    }
-    fclose(file);
-    return least;
+    int64_t least = lamina__cgroup_least(groups_file, mount, "cpu", folder_quota);
+    return least > INT_MAX ? INT_MAX : (int)least;
 }
 
 int lamina__processors(void) {
     int affinity = affinity_processors();
     int quota = lamina__cgroup_processors("/proc/self/cgroup", "/sys/fs/cgroup");
-    int processors = smaller(quota, affinity < 1 ? omp_get_num_procs() : affinity);
+    int processors = affinity < 1 ? omp_get_num_procs() : affinity;
+    processors = quota < processors ? quota : processors;
     return processors < 1 ? 1 : processors;
 }
 

@@ -8,7 +8,6 @@
 #include <limits.h>
 #include <omp.h>
 #include <sched.h>
-#include <sys/stat.h>
 
 #define MAX_THREADS 8
 
@@ -155,34 +154,18 @@ static void test_processors(void) {
     CU_ASSERT_EQUAL(lamina__processors(), processors);
 }
 
-/* Writes mount/folder/name, making the folders. */
-static void put(const char *mount, const char *folder, const char *name, const char *text) {
-    char *path = test_path(mount, folder);
-    for (char *slash = path + strlen(mount); slash != NULL;) {
-        slash = strchr(slash + 1, '/');
-        if (slash != NULL) {
-            *slash = '\0';
-        }
-        mkdir(path, 0700);
-        if (slash != NULL) {
-            *slash = '/';
-        }
-    }
-    test_write(path, name, text);
-}
-
 static int quota(const char *mount, const char *groups) {
     return lamina__cgroup_processors(test_write(mount, "groups", groups), mount);
 }
 
 static void test_cgroup2(void) {
     char *mount = test_tmpdir();
-    put(mount, "a/b/c", "cpu.max", "max 100000\n");
-    put(mount, "a/b", "cpu.max", "250000 100000\n");
-    put(mount, "a", "cpu.max", "400000 100000\n");
-    put(mount, "d", "cpu.max", "1000 100000\n");
-    put(mount, "e", "cpu.max", "nonsense\n");
-    put(mount, "f", "cpu.max", "300000 100000\n");
+    test_write_below(mount, "a/b/c", "cpu.max", "max 100000\n");
+    test_write_below(mount, "a/b", "cpu.max", "250000 100000\n");
+    test_write_below(mount, "a", "cpu.max", "400000 100000\n");
+    test_write_below(mount, "d", "cpu.max", "1000 100000\n");
+    test_write_below(mount, "e", "cpu.max", "nonsense\n");
+    test_write_below(mount, "f", "cpu.max", "300000 100000\n");
     CU_ASSERT_EQUAL(quota(mount, "0::/a/b/c\n"), 3); /* a parent's, rounded up */
     CU_ASSERT_EQUAL(quota(mount, "0::/a\n"), 4);
     CU_ASSERT_EQUAL(quota(mount, "0::/d\n"), 1);
@@ -202,13 +185,13 @@ static void test_cgroup2(void) {
 
 static void test_cgroup1(void) {
     char *mount = test_tmpdir();
-    put(mount, "cpu/a/b", "cpu.cfs_quota_us", "-1\n");
-    put(mount, "cpu/a/b", "cpu.cfs_period_us", "100000\n");
-    put(mount, "cpu/a", "cpu.cfs_quota_us", "50000\n");
-    put(mount, "cpu/a", "cpu.cfs_period_us", "25000\n");
-    put(mount, "cpuacct,cpu/c", "cpu.cfs_quota_us", "100001\n");
-    put(mount, "cpuacct,cpu/c", "cpu.cfs_period_us", "100000\n");
-    put(mount, "memory/a", "cpu.cfs_quota_us", "1\n");
+    test_write_below(mount, "cpu/a/b", "cpu.cfs_quota_us", "-1\n");
+    test_write_below(mount, "cpu/a/b", "cpu.cfs_period_us", "100000\n");
+    test_write_below(mount, "cpu/a", "cpu.cfs_quota_us", "50000\n");
+    test_write_below(mount, "cpu/a", "cpu.cfs_period_us", "25000\n");
+    test_write_below(mount, "cpuacct,cpu/c", "cpu.cfs_quota_us", "100001\n");
+    test_write_below(mount, "cpuacct,cpu/c", "cpu.cfs_period_us", "100000\n");
+    test_write_below(mount, "memory/a", "cpu.cfs_quota_us", "1\n");
     CU_ASSERT_EQUAL(quota(mount, "3:cpu:/a/b\n2:memory:/a\n0::/\n"), 2);
     CU_ASSERT_EQUAL(quota(mount, "3:cpuset:/a/b\n2:memory:/a\n"), INT_MAX);
     CU_ASSERT_EQUAL(quota(mount, "4:cpuacct,cpu:/c\n"), 2);
