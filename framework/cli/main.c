@@ -56,8 +56,8 @@ static int dispatch(int argc, char **argv) {
     return lamina__usage("unknown command \"%s\"; see \"lamina --help\"", name);
 }
 
-/* A descriptor of 0 to 2 that is closed would be the next file's that is opened, and what is printed
- * would go into that file. */
+/* A descriptor of 0 to 2 that is closed would be the next file's that is opened, and what is
+ * printed would go into that file. */
 static bool open_standard(void) {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&

@@ -80,6 +80,7 @@ static int summary(const lamina__experiment *experiment, const lamina__common *c
     lamina_error error = {0};
     const lamina__prepare_options options = {
         .threads = (int)common->threads,
+        .kernels = common->kernels,
         .training = true,
         .shapes_only = true,
         .input = {input[0], input[1], input[2]},
@@ -108,6 +109,7 @@ static int run(const lamina__command *command, int argc, char **argv) {
         LAMINA__OPTION_SET(common),
         LAMINA__OPTION_PLUGIN(common),
         LAMINA__OPTION_THREADS(common),
+        LAMINA__OPTION_KERNELS(common),
     };
     lamina__words arguments = {0};
     lamina__experiment *experiment = NULL;

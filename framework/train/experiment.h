@@ -71,7 +71,7 @@ typedef struct lamina__prepared {
 
 typedef struct lamina__prepare_options {
     int threads;
-    const char *kernels;
+    const char *kernels; /* refused when no layer of the network has one of that name */
     const lamina__plan_record *recorded;
     bool training, keep_all, shapes_only;
     bool test_only;   /* leave the training split alone */

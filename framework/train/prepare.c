@@ -4,6 +4,9 @@
 #include "train/experiment.h"
 
 #include <inttypes.h>
+#include <string.h>
+
+#define MAX_KERNEL_NAMES 64
 
 static const char *const split_names[2] = {"train", "test"};
 
@@ -38,6 +41,43 @@ static lamina_status open_sources(const lamina__experiment *experiment,
                             train->description, train->channels, train->height, train->width);
     }
     return LAMINA_OK;
+}
+
+/* A name that no layer knows would leave every layer to itself, silently. What is plain C and
+ * nothing else counts as "reference". */
+static lamina_status check_kernels(const lamina__network *network, const char *wanted,
+                                   lamina_error *error) {
+    const char *names[MAX_KERNEL_NAMES] = {"auto", "reference"};
+    size_t n = 2;
+    bool known = wanted == NULL;
+    for (size_t i = 0; i < network->count; i++) {
+        const lamina_kernel *const *kernels = network->layers[i].entry->type->kernels;
+        for (size_t k = 0; kernels != NULL && kernels[k] != NULL && n < MAX_KERNEL_NAMES; k++) {
+            names[n++] = kernels[k]->name;
+        }
+    }
+    lamina__text list = {0};
+    for (size_t i = 0; !known && i < n; i++) {
+        size_t first = 0;
+        known = strcmp(names[i], wanted) == 0;
+        while (strcmp(names[first], names[i]) != 0) {
+            first++;
+        }
+        if (first == i) {
+            lamina__text_add(&list, "%s%s", i > 0 ? ", " : "", names[i]);
+        }
+    }
+    lamina_status status = LAMINA_OK;
+    if (!known) {
+        const char *near = lamina__nearest(wanted, names, n);
+        status = lamina__fail(error, LAMINA_ERROR_USAGE,
+                              "--kernels: no layer of this network has a kernel \"%.100s\"; there "
+                              "are %s%s%s%s",
+                              wanted, list.data ? list.data : "none",
+                              near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    }
+    lamina__text_free(&list);
+    return status;
 }
 
 /* One value for all channels, or one for each. */
@@ -105,9 +145,9 @@ lamina_status lamina__experiment_prepare(const lamina__experiment *experiment,
                                          const lamina__prepare_options *options,
                                          lamina__prepared *prepared, lamina__diags *diags,
                                          lamina_error *error) {
-    lamina_status status = LAMINA_OK;
     *prepared = (lamina__prepared){0};
-    if (options->input[0] == 0) {
+    lamina_status status = check_kernels(&experiment->network, options->kernels, error);
+    if (status == LAMINA_OK && options->input[0] == 0) {
         status = open_sources(experiment, options, prepared, error);
     }
     if (status != LAMINA_OK) {

@@ -97,6 +97,19 @@ says out '[16, 4, 7, 7]'
 expect 2 "$LAMINA" summary run.yaml --input 3x9
 expect 2 "$LAMINA" summary run.yaml --input 1x2x2
 
+# --kernels: a name that no layer has is refused, before any data is opened or file written.
+for command in 'train run.yaml --out kernels' 'dump run.yaml -o kernels' 'summary run.yaml' 'test run/checkpoints/last.h5'; do
+    expect 2 "$LAMINA" $command --kernels refrence
+    says err 'no layer of this network has a kernel "refrence"; there are auto, reference, '
+    says err '; did you mean "reference"?'
+    expect 2 "$LAMINA" $command --kernels foo
+    says err 'has a kernel "foo"; there are auto, reference'
+    [ ! -e kernels ] || fail "$command wrote something"
+    expect 0 "$LAMINA" $command --kernels reference
+    rm -rf kernels
+done
+expect 0 "$LAMINA" train run.yaml --out kernels --kernels auto --quiet
+
 # layers
 expect 0 "$LAMINA" layers
 says out 'conv '
