@@ -77,14 +77,14 @@ static int32_t call_sizes(const lamina__net *net, bool whole, int64_t sizes[MAX_
 
 /* ---- Layers and shapes ---- */
 
-static int32_t value_of(const lamina__net *net, int32_t from) {
+static int32_t value_of(const lamina__net *net, int32_t from, int32_t output) {
     if (from == LAMINA__FROM_DATA) {
         return LAMINA__VALUE_DATA;
     }
     if (from == LAMINA__FROM_TARGET) {
         return LAMINA__VALUE_TARGET;
     }
-    return net->layers[from].value_out[0];
+    return net->layers[from].value_out[output];
 }
 
 static void make_inputs(lamina__net *net) {
@@ -113,6 +113,38 @@ static lamina_status report(const lamina__layer_spec *spec, lamina__diags *diags
     return status;
 }
 
+/* Float32 everywhere, except where the contract says otherwise. */
+static lamina_status check_input_types(const lamina__layer_spec *spec, const lamina_shape *in,
+                                       lamina_error *error) {
+    const uint32_t flags = spec->entry->type->flags;
+    for (int32_t k = 0; k < spec->n_from && (flags & LAMINA_ANY_DTYPE) == 0; k++) {
+        const bool target = (flags & LAMINA_IS_LOSS) != 0 && k == spec->n_from - 1;
+        if (in[k].dtype != (target ? LAMINA_I32 : LAMINA_F32)) {
+            return lamina__fail(error, LAMINA_ERROR_SHAPE, "layer \"%s\" (%s): input %d must be %s",
+                                spec->name, spec->entry->type->name, (int)k + 1,
+                                target ? "the target's labels" : "float32 values, not labels");
+        }
+    }
+    return LAMINA_OK;
+}
+
+static lamina_status check_declared_types(const lamina__instance *instance, lamina_error *error) {
+    bool good = true;
+    for (int32_t k = 0; k < instance->n_weights; k++) {
+        good = good && instance->weights[k].shape.dtype == LAMINA_F32;
+    }
+    for (int32_t k = 0; k < instance->n_states; k++) {
+        good = good && instance->states[k].shape.dtype == LAMINA_F32;
+    }
+    for (int32_t k = 0; k < instance->n_out; k++) {
+        good = good && instance->out[k].dtype == LAMINA_F32;
+    }
+    return good ? LAMINA_OK
+                : lamina__fail(error, LAMINA_ERROR_PLUGIN,
+                               "layer \"%s\" (%s): weights, state and outputs must be float32",
+                               instance->name, instance->type->name);
+}
+
 static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *error) {
     lamina__layer *layer = &net->layers[i];
     const lamina__layer_spec *spec = layer->spec = &net->network->layers[i];
@@ -126,12 +158,16 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
     layer->whole = net->all_whole || (type->flags & LAMINA_COUPLES_BATCH) != 0;
     lamina_shape in[LAMINA__MAX_INPUTS];
     for (int32_t k = 0; k < spec->n_from; k++) {
-        layer->value_in[k] = value_of(net, spec->from[k]);
+        layer->value_in[k] = value_of(net, spec->from[k], spec->from_output[k]);
         lamina__value *value = &net->values[layer->value_in[k]];
         in[k] = value->shape;
         value->n_uses++;
         value->last_use = i;
         layer->backward = layer->backward || value->needs_gradient;
+    }
+    status = check_input_types(spec, in, error);
+    if (status != LAMINA_OK) {
+        return status;
     }
     int64_t sizes[MAX_SAMPLES];
     const lamina__cut cut = {.training = net->options.training,
@@ -140,6 +176,9 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
                              .n_samples = call_sizes(net, layer->whole, sizes),
                              .samples = sizes};
     status = lamina__instance_setup(layer->instance, spec->n_from, in, &cut, error);
+    if (status == LAMINA_OK) {
+        status = check_declared_types(layer->instance, error);
+    }
     if (status != LAMINA_OK) {
         return status;
     }
@@ -192,7 +231,8 @@ int64_t lamina__net_classes(const lamina__net *net) {
     if (net->loss < 0) {
         return 0;
     }
-    return net->values[net->layers[net->loss].value_in[0]].shape.dim[1];
+    const lamina_shape *scores = &net->values[net->layers[net->loss].value_in[0]].shape;
+    return lamina__shape_count(scores) / scores->dim[0];
 }
 
 static lamina_status check_outputs(const lamina__net *net, lamina__diags *diags) {

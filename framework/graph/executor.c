@@ -27,7 +27,7 @@ static void add_into(const lamina_tensor *to, const lamina_tensor *from) {
 /* Largest output of each sample: the first of equals; -1 when one is not a number. */
 static void predict(lamina__net *net, const lamina_io *io) {
     const lamina_tensor *scores = io->in[0];
-    const int64_t classes = lamina__shape_count(&scores->shape) / scores->shape.dim[0];
+    const int64_t classes = lamina__net_classes(net);
     for (int64_t n = 0; n < io->samples; n++) {
         const float *row = (const float *)scores->data + n * classes;
         int32_t best = 0;
@@ -106,6 +106,11 @@ static void unit_thread(void *arg, int thread, int threads) {
     }
 }
 
+/* Threads that take shards: no more than there are of either. */
+static int region_threads(const lamina__net *net) {
+    return net->threads < net->shards ? net->threads : net->shards;
+}
+
 static void run_unit(lamina__net *net, int32_t u, bool forward, bool backward) {
     unit_work work = {net, &net->units[u], forward, backward};
     if (net->failed) {
@@ -114,8 +119,7 @@ static void run_unit(lamina__net *net, int32_t u, bool forward, bool backward) {
     if (net->units[u].whole) {
         run_lane(&work, 0);
     } else {
-        lamina__parallel(net->threads < net->shards ? net->threads : net->shards, unit_thread,
-                         &work);
+        lamina__parallel(region_threads(net), unit_thread, &work);
     }
 }
 
@@ -145,13 +149,23 @@ static lamina_status collect_failure(lamina__net *net, lamina_error *error) {
 
 /* ---- Repacking ---- */
 
+/* Whole-batch layers, whose kernels may use all threads, outside any region; the others shared out
+ * among threads, each with the scratch of a shard of its own. */
+static void prepare_layer(lamina__net *net, int32_t i, int32_t l) {
+    lamina__lane *lane = &net->layers[i].lanes[l];
+    if (lamina__instance_prepare(net->layers[i].instance, &lane->call, &lane->io) != LAMINA_OK) {
+        fail_lane(net);
+    }
+}
+
 static void prepare_thread(void *arg, int thread, int threads) {
     lamina__net *net = arg;
-    for (int32_t i = thread; i < net->n_layers; i += threads) {
-        lamina__lane *lane = &net->layers[i].lanes[0];
-        if (lamina__instance_prepare(net->layers[i].instance, &lane->call, &lane->io) !=
-            LAMINA_OK) {
-            fail_lane(net);
+    int32_t turn = 0;
+    for (int32_t i = 0; i < net->n_layers; i++) {
+        const lamina__layer *layer = &net->layers[i];
+        if (!layer->whole && lamina__instance_has_prepare(layer->instance) &&
+            turn++ % threads == thread) {
+            prepare_layer(net, i, thread);
         }
     }
 }
@@ -160,16 +174,21 @@ static void prepare(lamina__net *net) {
     if (net->packed_fresh) {
         return;
     }
-    bool any = false;
+    bool by_shard = false;
     for (int32_t i = 0; i < net->n_layers; i++) {
-        any = any || lamina__instance_has_prepare(net->layers[i].instance);
+        if (!lamina__instance_has_prepare(net->layers[i].instance)) {
+            continue;
+        }
+        if (net->layers[i].whole) {
+            prepare_layer(net, i, 0);
+        } else {
+            by_shard = true;
+        }
     }
-    if (any && net->all_whole) { /* kernels made for several threads run outside a region */
-        prepare_thread(net, 0, 1);
-    } else if (any) {
-        lamina__parallel(net->threads, prepare_thread, net);
+    if (by_shard) {
+        lamina__parallel(region_threads(net), prepare_thread, net);
     }
-    net->packed_fresh = true;
+    net->packed_fresh = !net->failed;
 }
 
 void lamina__net_weights_changed(lamina__net *net) {
@@ -278,10 +297,8 @@ static lamina_status name_culprit(lamina__net *net, const char *where, lamina_er
             if (net->layers[i].lanes[l].io.samples == 0) {
                 continue;
             }
-            status = forward_lane(net, i, l);
-            if (status == LAMINA_OK) {
-                status = name_output(net, i, l, where, error);
-            }
+            status = forward_lane(net, i, l) == LAMINA_OK ? name_output(net, i, l, where, error)
+                                                          : collect_failure(net, error);
         }
     }
     if (status == LAMINA_OK) {
@@ -341,10 +358,13 @@ static void update_range(const update_work *work, int thread, int32_t w, int64_t
         const int64_t count = end - at < PIECE ? end - at : PIECE;
         const float *gradient = net->gradient_block + at;
         sum_tree(net, at, count);
-        if (all_finite(gradient, count)) {
-            work->update(work->arg, w, at, at + count, gradient);
+        if (!all_finite(gradient, count)) {
+            net->not_finite[thread].gradient = w;
         } else {
-            net->bad_gradient[thread] = w;
+            work->update(work->arg, w, at, at + count, gradient);
+            if (!all_finite(net->weight_block + at, count)) {
+                net->not_finite[thread].weight = w;
+            }
         }
         clear(net, at, count);
     }
@@ -356,27 +376,30 @@ static void update_thread(void *arg, int thread, int threads) {
     /* Boundaries fall on 64 bytes, so that threads do not share cache lines. */
     const int64_t lines = net->weight_floats / 16;
     const int64_t begin = lines * thread / threads * 16, end = lines * (thread + 1) / threads * 16;
-    net->bad_gradient[thread] = -1;
     for (int32_t w = 0; w < net->n_weights; w++) {
         const int64_t from = net->weights[w].offset, to = from + net->weights[w].elements;
         update_range(work, thread, w, from > begin ? from : begin, to < end ? to : end);
     }
 }
 
-static lamina_status check_gradients(const lamina__net *net, const char *where,
-                                     lamina_error *error) {
-    int32_t bad = -1;
+/* Of all weights with a gradient that is not finite the last is named: backward came there first.
+ */
+static lamina_status check_update(const lamina__net *net, const char *where, lamina_error *error) {
+    int32_t gradient = -1, weight = -1;
     for (int32_t t = 0; t < net->threads; t++) {
-        bad = net->bad_gradient[t] > bad ? net->bad_gradient[t] : bad;
+        const lamina__not_finite *found = &net->not_finite[t];
+        gradient = found->gradient > gradient ? found->gradient : gradient;
+        weight = found->weight > weight ? found->weight : weight;
     }
-    if (bad < 0) {
+    if (gradient < 0 && weight < 0) {
         return LAMINA_OK;
     }
-    const lamina__net_weight *weight = &net->weights[bad];
-    return not_finite(error, weight->layer,
-                      "%s: layer \"%s\": the gradient of weight \"%s\" is not finite; a smaller "
-                      "learning rate may help",
-                      where, weight->layer, weight->weight->name);
+    const lamina__net_weight *w = &net->weights[gradient >= 0 ? gradient : weight];
+    return not_finite(error, w->layer,
+                      "%s: layer \"%s\": %s weight \"%s\" is not finite; a smaller learning rate "
+                      "may help",
+                      where, w->layer, gradient >= 0 ? "the gradient of" : "the updated",
+                      w->weight->name);
 }
 
 /* ---- Public ---- */
@@ -410,9 +433,12 @@ static lamina_status train_step(lamina__net *net, const lamina__batch *batch, in
         discard_gradients(net);
         return name_culprit(net, where, error);
     }
+    for (int32_t t = 0; t < net->threads; t++) {
+        net->not_finite[t] = (lamina__not_finite){-1, -1};
+    }
     lamina__parallel(net->threads, update_thread, work);
     net->packed_fresh = false;
-    return check_gradients(net, where, error);
+    return check_update(net, where, error);
 }
 
 lamina_status lamina__net_train_step(lamina__net *net, const lamina__batch *batch, int64_t step,

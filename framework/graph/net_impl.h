@@ -71,6 +71,12 @@ typedef struct lamina__unit {
     bool whole;
 } lamina__unit;
 
+/* What a thread met in the update: the last weight whose gradient, or which itself after the
+ * update, is not finite; -1: none. */
+typedef struct lamina__not_finite {
+    int32_t gradient, weight;
+} lamina__not_finite;
+
 struct lamina__net {
     lamina__net_options options;
     const lamina__network *network;
@@ -108,8 +114,8 @@ struct lamina__net {
     int64_t bound_samples; /* batch size the views are set for */
     const lamina__batch *batch;
     bool packed_fresh;
-    int32_t failed;        /* a lane failed: set atomically */
-    int32_t *bad_gradient; /* for each thread: the last weight whose gradient is not finite, -1 */
+    int32_t failed;                 /* a lane failed: set atomically */
+    lamina__not_finite *not_finite; /* for each thread */
 };
 
 /* How many samples shard s of n has, and where they begin. */
@@ -120,6 +126,10 @@ static inline int64_t lamina__shard_begin(int64_t samples, int32_t shard, int32_
 /* plan.c */
 /* Decides units, stores, their lifetimes and offsets. Layers are set up and bound. */
 lamina_status lamina__net_plan(lamina__net *, lamina_error *);
+
+/* fit.c */
+/* Is `available` (bytes; INT64_MAX: unknown) enough for the plan? */
+lamina_status lamina__net_check_memory(const lamina__net *, int64_t available, lamina_error *);
 
 /* wire.c */
 /* Allocates everything, makes views and lanes. */

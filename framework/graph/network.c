@@ -293,6 +293,19 @@ static void unknown_input(const reader *r, const lamina__layer_spec *spec,
     lamina__free(names);
 }
 
+/* "cut", or "cut:1" for its second output. */
+static int32_t find_output(const lamina__network *network, const char *text, int32_t *output) {
+    const char *colon = strrchr(text, ':');
+    *output = 0;
+    if (colon == NULL || colon[1] < '0' || colon[1] > '9' || colon[2] != '\0') {
+        return find_layer(network, text);
+    }
+    char name[256];
+    snprintf(name, sizeof name, "%.*s", (int)(colon - text), text);
+    *output = colon[1] - '0';
+    return find_layer(network, name);
+}
+
 static bool add_input(const reader *r, lamina__layer_spec *spec, const lamina__node *name) {
     if (name->kind != LAMINA__NODE_SCALAR || spec->n_from == LAMINA__MAX_INPUTS) {
         lamina__diag(r->diags, name,
@@ -300,12 +313,22 @@ static bool add_input(const reader *r, lamina__layer_spec *spec, const lamina__n
                      spec->entry->type->name, LAMINA__MAX_INPUTS);
         return false;
     }
-    const int32_t from = find_layer(r->network, name->text);
+    int32_t output;
+    const int32_t from = find_output(r->network, name->text, &output);
     if (from == (int32_t)r->network->count) {
         unknown_input(r, spec, name);
         return false;
     }
-    spec->from[spec->n_from++] = from;
+    const int32_t outputs = from < 0 ? 1 : r->network->layers[from].entry->type->n_out;
+    if (output >= outputs) {
+        lamina__diag(r->diags, name,
+                     "layer \"%s\" (%s): from: \"%s\" has %d output%s, counted from 0", spec->name,
+                     spec->entry->type->name, from < 0 ? name->text : r->network->layers[from].name,
+                     (int)outputs, outputs == 1 ? "" : "s");
+        return false;
+    }
+    spec->from[spec->n_from] = from;
+    spec->from_output[spec->n_from++] = output;
     return true;
 }
 
@@ -447,9 +470,13 @@ static void write_from(const lamina__network *network, const lamina__layer_spec 
     for (int32_t i = 0; i < spec->n_from; i++) {
         const int32_t from = spec->from[i];
         lamina__text_add(text, i > 0 ? ", " : "");
-        lamina__yaml_add_scalar(text, from == LAMINA__FROM_DATA     ? "data"
-                                      : from == LAMINA__FROM_TARGET ? "target"
-                                                                    : network->layers[from].name);
+        char name[160];
+        snprintf(name, sizeof name, spec->from_output[i] > 0 ? "%s:%d" : "%s",
+                 from == LAMINA__FROM_DATA     ? "data"
+                 : from == LAMINA__FROM_TARGET ? "target"
+                                               : network->layers[from].name,
+                 (int)spec->from_output[i]);
+        lamina__yaml_add_scalar(text, name);
     }
     lamina__text_add(text, "]");
 }

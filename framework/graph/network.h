@@ -22,8 +22,9 @@ typedef struct lamina__layer_spec {
     char *place;              /* "lenet.yaml:31:5" */
     void *config;             /* values of the type's parameter table */
     int32_t n_from;
-    int32_t from[LAMINA__MAX_INPUTS]; /* layer indices, or LAMINA__FROM_... */
-    const char *kernels;              /* wanted kernel, or NULL */
+    int32_t from[LAMINA__MAX_INPUTS];        /* layer indices, or LAMINA__FROM_... */
+    int32_t from_output[LAMINA__MAX_INPUTS]; /* which of that layer's outputs; `from: cut:1` */
+    const char *kernels;                     /* wanted kernel, or NULL */
     lamina__init_override init[LAMINA__MAX_DECLARED];
     int32_t n_init;
 } lamina__layer_spec;

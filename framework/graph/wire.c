@@ -3,6 +3,7 @@
  * to the batch itself. */
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "graph/net_impl.h"
 
 #include <string.h>
@@ -271,18 +272,21 @@ static lamina_status allocate(lamina__net *net, lamina_error *error) {
     net->predictions = lamina__calloc(batch, sizeof(int32_t));
     net->weight_views = lamina__calloc((size_t)net->n_weights + 1, sizeof(lamina_tensor));
     net->state_views = lamina__calloc((size_t)net->n_states + 1, sizeof(lamina_tensor));
-    net->bad_gradient = lamina__calloc((size_t)net->threads, sizeof *net->bad_gradient);
+    net->not_finite = lamina__calloc((size_t)net->threads, sizeof *net->not_finite);
     if (net->weight_block == NULL || net->state_block == NULL || net->arena == NULL ||
         (net->options.training && net->gradient_block == NULL) || net->packed_block == NULL ||
         net->loss_gradient == NULL || net->predictions == NULL || net->weight_views == NULL ||
-        net->state_views == NULL || net->bad_gradient == NULL) {
+        net->state_views == NULL || net->not_finite == NULL) {
         return lamina__fail_memory(error, "the network's arena");
     }
     return LAMINA_OK;
 }
 
 lamina_status lamina__net_wire(lamina__net *net, lamina_error *error) {
-    lamina_status status = allocate(net, error);
+    lamina_status status = lamina__net_check_memory(net, lamina__memory_available(), error);
+    if (status == LAMINA_OK) {
+        status = allocate(net, error);
+    }
     if (status == LAMINA_OK) {
         status = make_views(net, error);
     }
@@ -329,5 +333,5 @@ void lamina__net_unwire(lamina__net *net) {
     lamina__free(net->packed_block);
     lamina__free(net->loss_gradient);
     lamina__free(net->predictions);
-    lamina__free(net->bad_gradient);
+    lamina__free(net->not_finite);
 }

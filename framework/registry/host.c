@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/threads.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,11 +26,14 @@ static void add_place(const lamina__instance *instance, lamina_error *error) {
     }
 }
 
+/* The first failure of a call counts. Threads of one parallel_for may fail together. */
 static int32_t host_fail(lamina_call *call, int32_t code, const char *fmt, ...) {
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
     const lamina__call *c = call_of(call);
     if (code >= 0) {
         code = LAMINA_ERROR_INTERNAL;
     }
+    pthread_mutex_lock(&one_at_a_time);
     if (c->error != NULL && c->error->code == LAMINA_OK) {
         va_list args;
         va_start(args, fmt);
@@ -37,6 +41,7 @@ static int32_t host_fail(lamina_call *call, int32_t code, const char *fmt, ...) 
         va_end(args);
         add_place(c->instance, c->error);
     }
+    pthread_mutex_unlock(&one_at_a_time);
     return code;
 }
 
@@ -54,6 +59,10 @@ static void host_log(lamina_call *call, int32_t level, const char *fmt, ...) {
 static void *host_alloc(lamina_call *call, size_t bytes) {
     lamina__instance *instance = call_of(call)->instance;
     void *items = instance->memory;
+    if (call_of(call)->kind == LAMINA__CALL_RUN) {
+        host_fail(call, LAMINA_ERROR_INTERNAL, "memory is allocated in a step; declare scratch");
+        return NULL;
+    }
     if (lamina__grow(&items, &instance->memory_capacity, instance->n_memory + 1,
                      sizeof *instance->memory) != 0) {
         return NULL;
@@ -79,7 +88,11 @@ static void host_free(lamina_call *call, void *block) {
 
 /* ---- setup(): declarations ---- */
 
-/* Dimensions positive, product without overflow and below 2^40 elements. */
+/* No tensor has more elements, or spans more floats, than this; products below it cannot overflow.
+ */
+#define MAX_ELEMENTS ((int64_t)1 << 40)
+
+/* Dimensions positive, product at most MAX_ELEMENTS. */
 static int32_t check_shape(lamina_call *call, const char *what, const lamina_shape *shape) {
     if (shape->ndim < 1 || shape->ndim > LAMINA_MAX_DIMS) {
         return host_fail(call, LAMINA_ERROR_SHAPE, "%s has %d dimensions; 1 to %d can be", what,
@@ -95,7 +108,7 @@ static int32_t check_shape(lamina_call *call, const char *what, const lamina_sha
             return host_fail(call, LAMINA_ERROR_SHAPE, "%s has dimension %d of size %lld", what,
                              (int)i, (long long)shape->dim[i]);
         }
-        if (shape->dim[i] > ((int64_t)1 << 40) / count) {
+        if (shape->dim[i] > MAX_ELEMENTS / count) {
             return host_fail(call, LAMINA_ERROR_SHAPE, "%s has too many elements", what);
         }
         count *= shape->dim[i];
@@ -103,11 +116,15 @@ static int32_t check_shape(lamina_call *call, const char *what, const lamina_sha
     return LAMINA_OK;
 }
 
-static int32_t check_declaring(lamina_call *call, const char *what) {
-    if (call_of(call)->declaring) {
+/* Weights, state and outputs are declared in setup(); a kernel comes later and may add only what
+ * it computes with. */
+static int32_t check_declaring(lamina_call *call, const char *what, bool kernel_too) {
+    const lamina__call_kind kind = call_of(call)->kind;
+    if (kind == LAMINA__CALL_SETUP || (kernel_too && kind == LAMINA__CALL_KERNEL)) {
         return LAMINA_OK;
     }
-    return host_fail(call, LAMINA_ERROR_INTERNAL, "%s is declared outside setup()", what);
+    return host_fail(call, LAMINA_ERROR_INTERNAL, "%s is declared outside setup()%s", what,
+                     kernel_too ? " and a kernel's create()" : "");
 }
 
 /* A name that becomes part of a path in checkpoints: not empty, no '/', not taken. */
@@ -134,7 +151,7 @@ static int32_t check_batch(lamina_call *call, const char *what, const lamina_sha
 
 static int32_t host_set_output(lamina_call *call, int32_t index, const lamina_shape *shape) {
     lamina__instance *instance = call_of(call)->instance;
-    int32_t status = check_declaring(call, "an output");
+    int32_t status = check_declaring(call, "an output", false);
     if (status != LAMINA_OK) {
         return status;
     }
@@ -149,14 +166,16 @@ static int32_t host_set_output(lamina_call *call, int32_t index, const lamina_sh
     return status;
 }
 
-/* Where the last element in a stored order lies; -1 for strides or dimensions that make no sense.
- */
+/* One past where the last element in a stored order lies; -1 for an order that makes no sense. */
 static int64_t order_extent(const lamina_weight *weight) {
     int64_t count = 1, last = 0;
+    if (weight->order_ndim < 0 || weight->order_ndim > LAMINA_MAX_DIMS) {
+        return -1;
+    }
     for (int32_t i = 0; i < weight->order_ndim; i++) {
         const int64_t dim = weight->order_dim[i], stride = weight->order_stride[i];
-        if (dim < 1 || stride < 1 || stride > ((int64_t)1 << 40) ||
-            dim > ((int64_t)1 << 40) / count) {
+        if (dim < 1 || stride < 1 || dim > MAX_ELEMENTS / count ||
+            (dim > 1 && stride > (MAX_ELEMENTS - last) / (dim - 1))) {
             return -1;
         }
         count *= dim;
@@ -165,61 +184,83 @@ static int64_t order_extent(const lamina_weight *weight) {
     return count == lamina__shape_count(&weight->shape) ? last + 1 : -1;
 }
 
-static int32_t host_add_weight(lamina_call *call, const lamina_weight *given) {
-    lamina__instance *instance = call_of(call)->instance;
-    const int32_t index = instance->n_weights;
-    int32_t status = check_declaring(call, "a weight");
-    if (status == LAMINA_OK) {
-        status = check_name(call, "weight", given->name, index);
+/* A copy in this host's own layout; what an older plugin's struct does not have yet is 0. */
+static int32_t copy_weight(lamina_call *call, const lamina_weight *given, lamina_weight *weight) {
+    const size_t first_version = offsetof(lamina_weight, elements) + sizeof given->elements;
+    if (given->struct_size < first_version) {
+        return host_fail(call, LAMINA_ERROR_PLUGIN,
+                         "a weight's struct_size is %zu; set it to sizeof(lamina_weight)",
+                         given->struct_size);
     }
+    *weight = (lamina_weight){0};
+    memcpy(weight, given,
+           given->struct_size < sizeof *weight ? given->struct_size : sizeof *weight);
+    weight->struct_size = sizeof *weight;
+    return LAMINA_OK;
+}
+
+static int32_t check_weight(lamina_call *call, lamina_weight *weight) {
+    const lamina__instance *instance = call_of(call)->instance;
+    int32_t status = check_name(call, "weight", weight->name, instance->n_weights);
     if (status == LAMINA_OK) {
-        status = check_shape(call, given->name, &given->shape);
+        status = check_shape(call, weight->name, &weight->shape);
     }
     if (status != LAMINA_OK) {
         return status;
     }
-    for (int32_t i = 0; i < index; i++) {
-        if (strcmp(instance->weights[i].name, given->name) == 0) {
+    for (int32_t i = 0; i < instance->n_weights; i++) {
+        if (strcmp(instance->weights[i].name, weight->name) == 0) {
             return host_fail(call, LAMINA_ERROR_INTERNAL, "weight \"%s\" is declared twice",
-                             given->name);
+                             weight->name);
         }
     }
-
-    lamina_weight weight = {0};
-    const size_t known = given->struct_size < sizeof weight ? given->struct_size : sizeof weight;
-    memcpy(&weight, given, known);
-    weight.struct_size = sizeof weight;
-    if ((weight.flags & ~(uint32_t)LAMINA_WEIGHT_NO_DECAY) != 0) {
+    if ((weight->flags & ~(uint32_t)LAMINA_WEIGHT_NO_DECAY) != 0) {
         return host_fail(call, LAMINA_ERROR_PLUGIN, "weight \"%s\" has flags unknown to Lamina %s",
-                         given->name, LAMINA_VERSION);
+                         weight->name, LAMINA_VERSION);
     }
-    int64_t extent = lamina__shape_count(&weight.shape);
-    if (weight.order_ndim != 0) {
-        extent = weight.order_ndim < 0 || weight.order_ndim > LAMINA_MAX_DIMS
-                     ? -1
-                     : order_extent(&weight);
+    const int64_t extent =
+        weight->order_ndim != 0 ? order_extent(weight) : lamina__shape_count(&weight->shape);
+    if (weight->elements == 0) {
+        weight->elements = extent;
     }
-    if (weight.elements == 0) {
-        weight.elements = extent;
-    }
-    if (extent < 0 || weight.elements < extent) {
+    if (extent < 0 || weight->elements < extent || weight->elements > MAX_ELEMENTS) {
         return host_fail(call, LAMINA_ERROR_INTERNAL,
                          "the stored order of weight \"%s\" does not hold its elements",
-                         given->name);
+                         weight->name);
     }
-    weight.name = lamina__strdup(given->name);
+    return LAMINA_OK;
+}
+
+static int32_t host_add_weight(lamina_call *call, const lamina_weight *given) {
+    lamina__instance *instance = call_of(call)->instance;
+    lamina_weight weight;
+    int32_t status = check_declaring(call, "a weight", false);
+    if (status == LAMINA_OK) {
+        status = copy_weight(call, given, &weight);
+    }
+    if (status == LAMINA_OK) {
+        status = check_weight(call, &weight);
+    }
+    if (status != LAMINA_OK) {
+        return status;
+    }
+    weight.name = lamina__strdup(weight.name);
     if (weight.name == NULL) {
         return host_fail(call, LAMINA_ERROR_MEMORY, "out of memory");
     }
-    instance->weights[instance->n_weights++] = weight;
-    return index;
+    instance->weights[instance->n_weights] = weight;
+    return instance->n_weights++;
 }
 
 static int32_t host_add_state(lamina_call *call, const char *name, const lamina_shape *shape,
                               double fill) {
     lamina__instance *instance = call_of(call)->instance;
     const int32_t index = instance->n_states;
-    int32_t status = check_declaring(call, "state");
+    int32_t status = check_declaring(call, "state", false);
+    if (status == LAMINA_OK && (instance->type->flags & LAMINA_COUPLES_BATCH) == 0) {
+        status = host_fail(call, LAMINA_ERROR_PLUGIN,
+                           "only a type with LAMINA_COUPLES_BATCH has state: shards run at once");
+    }
     if (status == LAMINA_OK) {
         status = check_name(call, "state", name, index);
     }
@@ -243,7 +284,7 @@ static int32_t host_add_state(lamina_call *call, const char *name, const lamina_
 }
 
 static int32_t host_set_multiply_adds(lamina_call *call, double per_sample) {
-    const int32_t status = check_declaring(call, "the number of multiply-adds");
+    const int32_t status = check_declaring(call, "the number of multiply-adds", false);
     if (status == LAMINA_OK) {
         call_of(call)->instance->multiply_adds = per_sample >= 0 ? per_sample : 0;
     }
@@ -253,7 +294,7 @@ static int32_t host_set_multiply_adds(lamina_call *call, double per_sample) {
 static int32_t host_add_saved(lamina_call *call, const char *name, const lamina_shape *shape) {
     lamina__instance *instance = call_of(call)->instance;
     const int32_t index = instance->n_saved;
-    int32_t status = check_declaring(call, "a saved tensor");
+    int32_t status = check_declaring(call, "a saved tensor", true);
     if (status == LAMINA_OK) {
         status = check_name(call, "saved tensor", name, index);
     }
@@ -273,7 +314,7 @@ static int32_t host_add_saved(lamina_call *call, const char *name, const lamina_
 
 static int32_t host_add_scratch(lamina_call *call, size_t bytes) {
     lamina__instance *instance = call_of(call)->instance;
-    const int32_t status = check_declaring(call, "scratch");
+    const int32_t status = check_declaring(call, "scratch", true);
     if (status == LAMINA_OK && bytes > ((size_t)1 << 42)) {
         return host_fail(call, LAMINA_ERROR_INTERNAL, "%zu bytes of scratch are declared", bytes);
     }
@@ -286,7 +327,7 @@ static int32_t host_add_scratch(lamina_call *call, size_t bytes) {
 static int32_t host_add_packed(lamina_call *call, const char *name, size_t bytes) {
     lamina__instance *instance = call_of(call)->instance;
     const int32_t index = instance->n_packed;
-    int32_t status = check_declaring(call, "packed weights");
+    int32_t status = check_declaring(call, "packed weights", true);
     if (status == LAMINA_OK) {
         status = check_name(call, "packed weights", name, index);
     }

@@ -89,6 +89,7 @@ lamina_status lamina__instance_create(const lamina__type_entry *entry, const cha
     if (entry->type->create != NULL) {
         lamina__call call;
         lamina__call_init(&call, instance, error);
+        call.kind = LAMINA__CALL_CREATE;
         instance->self = NULL;
         const lamina_status status = outcome(
             &call, entry->type->create(&call.base, instance->config, &instance->self), "create()");
@@ -172,7 +173,7 @@ lamina_status lamina__instance_setup(lamina__instance *instance, int32_t n_in,
     const lamina_setup setup = setup_of(instance, shapes);
     lamina__call call;
     lamina__call_init(&call, instance, error);
-    call.declaring = 1;
+    call.kind = LAMINA__CALL_SETUP;
     const lamina_status status =
         outcome(&call, instance->type->setup(instance->self, &call.base, &setup), "setup()");
     if (status != LAMINA_OK) {
@@ -296,7 +297,7 @@ lamina_status lamina__instance_bind(lamina__instance *instance,
         assign(instance, pass, kernel);
     }
 
-    call.declaring = 1;
+    call.kind = LAMINA__CALL_KERNEL;
     for (int32_t k = 0; k < instance->n_bound; k++) {
         lamina__bound_kernel *bound = &instance->bound[k];
         if (bound->kernel->create == NULL) {

@@ -74,15 +74,23 @@ typedef struct lamina__instance {
     size_t n_memory, memory_capacity;
 } lamina__instance;
 
+/* What a layer may do in a call beside computing. */
+typedef enum lamina__call_kind {
+    LAMINA__CALL_RUN = 0, /* prepare(), forward(), backward() */
+    LAMINA__CALL_CREATE,  /* allocate */
+    LAMINA__CALL_SETUP,   /* allocate, declare anything */
+    LAMINA__CALL_KERNEL   /* a kernel's create(): allocate, declare saved, scratch, packed */
+} lamina__call_kind;
+
 /* One call into a layer: what stands behind the lamina_call a layer sees. A caller keeps one for
  * each instance and shard, so that errors of shards that run at once do not mix. */
 typedef struct lamina__call {
     lamina_call base; /* first: a lamina_call * is a lamina__call * */
     lamina__instance *instance;
     lamina_error *error; /* where fail() writes */
-    int32_t declaring;   /* inside setup() or a kernel's create() */
-    int32_t threads;     /* for parallel_for */
-    int64_t step;        /* for uniform */
+    lamina__call_kind kind;
+    int32_t threads; /* for parallel_for */
+    int64_t step;    /* for uniform */
 } lamina__call;
 
 /* How a network is cut, as setup() is told. */

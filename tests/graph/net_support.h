@@ -175,6 +175,184 @@ static const lamina_layer_type test_noise_type = {
     .backward = noise_backward,
 };
 
+/* test_split: the first half of the channels and the second, as two outputs. */
+static inline int32_t split_setup(void *self, lamina_call *call, const lamina_setup *setup) {
+    (void)self;
+    lamina_shape half = *setup->in[0];
+    half.dim[1] /= 2;
+    const int32_t status = call->host->set_output(call, 0, &half);
+    return status != LAMINA_OK ? status : call->host->set_output(call, 1, &half);
+}
+
+/* Copies between the whole and the halves, channels-last. */
+static inline void split_copy(const lamina_tensor *whole, const lamina_tensor *const *halves,
+                              bool to_halves) {
+    const int64_t channels = halves[0]->shape.dim[1];
+    for (int64_t i = 0; i < tensor_count(halves[0]); i++) {
+        for (int64_t k = 0; k < 2; k++) {
+            float *half = (float *)halves[k]->data + i;
+            float *at = (float *)whole->data + (i / channels * 2 + k) * channels + i % channels;
+            *(to_halves ? half : at) = *(to_halves ? at : half);
+        }
+    }
+}
+
+static inline int32_t split_forward(const void *self, lamina_call *call, const lamina_io *io) {
+    (void)self;
+    (void)call;
+    split_copy(io->in[0], io->out, true);
+    return LAMINA_OK;
+}
+
+static inline int32_t split_backward(const void *self, lamina_call *call, const lamina_io *io) {
+    (void)self;
+    (void)call;
+    if (io->d_in[0] != NULL) {
+        split_copy(io->d_in[0], io->d_out, false);
+    }
+    return LAMINA_OK;
+}
+
+static const lamina_layer_type test_split_type = {
+    .struct_size = sizeof(lamina_layer_type),
+    .name = "test_split",
+    .doc = "cuts the channels in two",
+    .state_version = 1,
+    .min_in = 1,
+    .max_in = 1,
+    .n_out = 2,
+    .param_stride = sizeof(lamina_param),
+    .setup = split_setup,
+    .forward = split_forward,
+    .backward = split_backward,
+};
+
+/* test_pack: y = w * x with a weight for each channel, by way of packed weights that prepare()
+ * makes in scratch; it fails when test_pack_fails is set. */
+static bool test_pack_fails;
+
+static inline int32_t pack_setup(void *self, lamina_call *call, const lamina_setup *setup) {
+    (void)self;
+    const lamina_weight weight = {.struct_size = sizeof weight,
+                                  .name = "weight",
+                                  .shape = {LAMINA_F32, 1, {setup->in[0]->dim[1]}},
+                                  .init = {.kind = LAMINA_INIT_NORMAL, .value = 1}};
+    const int32_t status = call->host->add_weight(call, &weight);
+    return status < 0 ? status : call->host->set_output(call, 0, setup->in[0]);
+}
+
+enum { PACK_BYTES = 1 << 16 };
+
+static inline int32_t pack_create(const void *self, lamina_call *call, const lamina_setup *setup,
+                                  uint32_t passes, void **kernel) {
+    (void)self;
+    (void)setup;
+    (void)passes;
+    (void)kernel;
+    const int32_t packed = call->host->add_packed(call, "packed", PACK_BYTES);
+    return packed < 0 ? packed : call->host->add_scratch(call, PACK_BYTES);
+}
+
+/* Goes through scratch slowly, so that another layer in the same scratch would be noticed. */
+static inline int32_t pack_prepare(const void *self, void *kernel, lamina_call *call,
+                                   const lamina_io *io) {
+    (void)self;
+    (void)kernel;
+    float *scratch = io->scratch, *packed = io->packed[0];
+    const int64_t channels = io->weight[0]->shape.dim[0];
+    const float *weight = io->weight[0]->data;
+    if (test_pack_fails) {
+        return call->host->fail(call, LAMINA_ERROR_UNSUPPORTED, "told to fail");
+    }
+    for (int64_t i = 0; i < PACK_BYTES / 4; i++) {
+        scratch[i] = weight[i % channels];
+    }
+    for (int64_t i = 0; i < PACK_BYTES / 4; i++) {
+        packed[i] = scratch[i];
+    }
+    return LAMINA_OK;
+}
+
+static inline int32_t pack_run(const void *self, void *kernel, lamina_call *call, uint32_t pass,
+                               const lamina_io *io) {
+    (void)self;
+    (void)kernel;
+    (void)call;
+    const int64_t channels = io->weight[0]->shape.dim[0];
+    const float *w = io->packed[0];
+    for (int64_t i = 0; i < tensor_count(io->in[0]); i++) {
+        const float x = ((const float *)io->in[0]->data)[i];
+        /* any of the copies will do: they are all the same, unless another layer's got in */
+        const float weight = w[i % (PACK_BYTES / 4 / channels * channels)];
+        if (pass == LAMINA_PASS_FORWARD) {
+            ((float *)io->out[0]->data)[i] = weight * x;
+        } else if (pass == LAMINA_PASS_BACKWARD_DATA) {
+            ((float *)io->d_in[0]->data)[i] = weight * ((const float *)io->d_out[0]->data)[i];
+        } else {
+            ((float *)io->d_weight[0]->data)[i % channels] +=
+                x * ((const float *)io->d_out[0]->data)[i];
+        }
+    }
+    return LAMINA_OK;
+}
+
+static const lamina_kernel test_pack_kernel = {
+    .struct_size = sizeof(lamina_kernel),
+    .name = "packed",
+    .doc = "by way of packed weights",
+    .passes = LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA | LAMINA_PASS_BACKWARD_WEIGHTS,
+    .create = pack_create,
+    .prepare = pack_prepare,
+    .run = pack_run,
+};
+static const lamina_kernel *const test_pack_kernels[] = {&test_pack_kernel, NULL};
+
+static const lamina_layer_type test_pack_type = {
+    .struct_size = sizeof(lamina_layer_type),
+    .name = "test_pack",
+    .doc = "scales channels",
+    .flags = LAMINA_NEEDS_INPUT,
+    .state_version = 1,
+    .min_in = 1,
+    .max_in = 1,
+    .n_out = 1,
+    .param_stride = sizeof(lamina_param),
+    .setup = pack_setup,
+    .kernels = test_pack_kernels,
+};
+
+/* test_wrong: does in setup() what its parameter says is not allowed. */
+static const char *const wrong_words[] = {"weight_size", "state", "weight_type", NULL};
+static const lamina_param wrong_params[] = {
+    {.name = "does", .doc = "what", .type = LAMINA_ENUM, .required = 1, .choices = wrong_words}};
+
+static inline int32_t wrong_setup(void *self, lamina_call *call, const lamina_setup *setup) {
+    const int32_t does = *(const int32_t *)self;
+    const lamina_shape one = {does == 2 ? LAMINA_F64 : LAMINA_F32, 1, {1}};
+    const lamina_weight weight = {
+        .struct_size = does == 0 ? 0 : sizeof weight, .name = "w", .shape = one};
+    const int32_t status = does == 1 ? call->host->add_state(call, "s", &one, 0)
+                                     : call->host->add_weight(call, &weight);
+    return status < 0 ? status : call->host->set_output(call, 0, setup->in[0]);
+}
+
+static const lamina_layer_type test_wrong_type = {
+    .struct_size = sizeof(lamina_layer_type),
+    .name = "test_wrong",
+    .doc = "breaks a rule",
+    .state_version = 1,
+    .min_in = 1,
+    .max_in = 1,
+    .n_out = 1,
+    .config_size = sizeof(int32_t),
+    .n_params = 1,
+    .param_stride = sizeof(lamina_param),
+    .params = wrong_params,
+    .setup = wrong_setup,
+    .forward = noise_forward,
+    .backward = noise_backward,
+};
+
 /* ---- A net from text ---- */
 
 typedef struct test_net {
@@ -187,8 +365,9 @@ typedef struct test_net {
 } test_net;
 
 static inline void test_net_registry(test_net *t) {
-    const lamina_layer_type *types[64] = {&test_add_type, &test_center_type, &test_noise_type};
-    size_t n = 3;
+    const lamina_layer_type *types[64] = {&test_add_type,   &test_center_type, &test_noise_type,
+                                          &test_split_type, &test_pack_type,   &test_wrong_type};
+    size_t n = 6;
     for (size_t i = 0; lamina__builtin_layers[i] != NULL && n < 63; i++) {
         types[n++] = lamina__builtin_layers[i];
     }

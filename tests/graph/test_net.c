@@ -6,7 +6,12 @@
 static const char *const branched = "- conv: {name: a, filters: 4, kernel: 3, padding: 1}\n"
                                     "- relu: {name: r}\n"
                                     "- conv: {name: b, filters: 4, kernel: 3, padding: 1}\n"
-                                    "- test_add: {name: sum, from: [r, b]}\n"
+                                    "- test_split: {name: cut, from: b}\n"
+                                    "- test_add: {name: halves, from: [cut:1, cut]}\n"
+                                    "- conv: {name: wide, filters: 4, kernel: 1}\n"
+                                    "- test_pack: {name: pack}\n"
+                                    "- test_pack: {name: pack2}\n"
+                                    "- test_add: {name: sum, from: [r, pack2]}\n"
                                     "- test_noise: {name: noise}\n"
                                     "- test_add: {name: twice, from: [noise, noise]}\n"
                                     "- max_pool: {name: pool, kernel: 2}\n"
@@ -29,7 +34,11 @@ static const char *const plain = "- conv: {name: a, filters: 6, kernel: 3}\n"
 static const char *const smooth = "- conv: {name: a, filters: 4, kernel: 3, padding: 1}\n"
                                   "- softmax: {name: r}\n"
                                   "- conv: {name: b, filters: 4, kernel: 3, padding: 1}\n"
-                                  "- test_add: {name: sum, from: [r, b]}\n"
+                                  "- test_split: {name: cut, from: b}\n"
+                                  "- test_add: {name: halves, from: [cut:1, cut]}\n"
+                                  "- conv: {name: wide, filters: 4, kernel: 1}\n"
+                                  "- test_pack: {name: pack}\n"
+                                  "- test_add: {name: sum, from: [r, pack]}\n"
                                   "- test_noise: {name: noise}\n"
                                   "- test_add: {name: twice, from: [noise, noise]}\n"
                                   "- avg_pool: {name: pool, kernel: 2}\n"
@@ -265,11 +274,43 @@ static void numeric_failure_is_named(void) {
         lamina__net_train_step(t.net, &b.batch, 36, test_update, &descent, &result, NULL),
         LAMINA_OK);
 
+    /* A step that makes a weight infinite does not pass either. */
+    descent.rate = INFINITY;
+    error = (lamina_error){0};
+    CU_ASSERT_EQUAL(
+        lamina__net_train_step(t.net, &b.batch, 37, test_update, &descent, &result, &error),
+        LAMINA_ERROR_NUMERIC);
+    TEST_CONTAINS(error.message, "step 38: layer \"linear2\": the updated weight \"bias\"");
+    memset(lamina__net_weight_block(t.net), 0,
+           (size_t)lamina__net_weight_floats(t.net) * sizeof(float));
+
     lamina__net_weight_at(t.net, 2).data[1] = NAN;
     lamina__net_weights_changed(t.net);
     error = (lamina_error){0};
     CU_ASSERT_EQUAL(lamina__net_evaluate(t.net, &b.batch, &result, &error), LAMINA_ERROR_NUMERIC);
     TEST_CONTAINS(error.message, "layer \"conv2\": weight \"weight\" is not finite");
+    test_net_free(&t);
+}
+
+static void failed_repacking_is_tried_again(void) {
+    static test_batch b;
+    const lamina__net_options options = options_for(2, 2);
+    test_net t = test_net_make(branched, &options);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+    lamina__result result, expected;
+    lamina_error error = {0};
+    test_batch_fill(&b, 10, PIXELS, 5, 1);
+    lamina__net_evaluate(t.net, &b.batch, &expected, NULL);
+    lamina__net_weights_changed(t.net);
+    test_pack_fails = true;
+    for (int i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(lamina__net_evaluate(t.net, &b.batch, &result, &error),
+                        LAMINA_ERROR_UNSUPPORTED);
+    }
+    TEST_CONTAINS(error.message, "layer \"pack\" (test_pack): told to fail");
+    test_pack_fails = false;
+    CU_ASSERT_EQUAL(lamina__net_evaluate(t.net, &b.batch, &result, NULL), LAMINA_OK);
+    CU_ASSERT_EQUAL(result.loss_sum, expected.loss_sum);
     test_net_free(&t);
 }
 
@@ -301,6 +342,16 @@ static void wrong_shapes_are_named(void) {
         {"- linear: {name: x, units: 5}\n- linear: {units: 5, from: data}\n- softmax_loss\n",
          "net.yaml:1:3: error: layer \"x\" (linear): nothing uses its output"},
         {"- linear: {units: 4}\n- softmax_loss\n", "the data has 5 classes, the network 4 outputs"},
+        {"- relu: {from: target}\n- linear: {units: 5}\n- softmax_loss\n",
+         "input 1 must be float32 values, not labels"},
+        {"- linear: {name: x, units: 5}\n- softmax_loss: {from: [x, x]}\n",
+         "input 2 must be the target's labels"},
+        {"- test_wrong: {does: weight_size}\n- linear: {units: 5}\n- softmax_loss\n",
+         "struct_size is 0; set it to sizeof(lamina_weight)"},
+        {"- test_wrong: {does: state}\n- linear: {units: 5}\n- softmax_loss\n",
+         "only a type with LAMINA_COUPLES_BATCH has state"},
+        {"- test_wrong: {does: weight_type}\n- linear: {units: 5}\n- softmax_loss\n",
+         "weights, state and outputs must be float32"},
         {"- linear: {units: 5, init: {wait: he}}\n- softmax_loss\n",
          "net.yaml:1:29: error: layer \"linear1\" (linear): has no weight \"wait\""},
     };
@@ -349,6 +400,7 @@ LAMINA_TESTS({"every cut gives the same gradient", cuts_agree_plain},
              {"the number of threads changes nothing", threads_change_nothing}, {"learns", learns},
              {"a step allocates nothing", a_step_allocates_nothing},
              {"numeric failure is named", numeric_failure_is_named},
+             {"failed repacking is tried again", failed_repacking_is_tried_again},
              {"failing allocations are clean", failing_allocations_are_clean},
              {"wrong shapes are named", wrong_shapes_are_named},
              {"initialisers are followed", initialisers_are_followed})

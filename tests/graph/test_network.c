@@ -58,6 +58,8 @@ static void errors_say_where(void) {
         {"- relu: {name: a, from: b}\n- relu: {name: b, from: data}\n",
          "layer \"a\" (relu): its input \"b\" comes later"},
         {"- relu: {from: [data, data]}\n", "takes 1 input, got 2"},
+        {"- test_split: {name: s}\n- relu: {from: s:2}\n",
+         "from: \"s\" has 2 outputs, counted from 0"},
         {"- test_add\n", "takes 2 inputs, got 1"},
         {"- linear: {units: 3, init: hee}\n", "unknown initialiser \"hee\"; did you mean \"he\"?"},
         {"- linear: {units: 3, init: {weight: {type: he, value: 3}}}\n",
@@ -83,9 +85,11 @@ static void all_errors_are_reported(void) {
 
 static void written_reads_back(void) {
     test_net t = test_net_make(
-        "- conv: {name: 'a: b', filters: 2, kernel: [3, 1], padding: same, bias: false}\n"
+        "- conv: {name: a.b, filters: 2, kernel: [3, 1], padding: same, bias: false}\n"
         "- linear: {units: 4, kernels: reference,\n"
         "           init: {weight: {type: normal, value: 0.125}, bias: he}}\n"
+        "- test_split: {name: cut, from: a.b}\n"
+        "- test_add: {from: [cut:1, cut]}\n"
         "- softmax_loss\n",
         NULL);
     TEST_TEXT(test_net_error(&t), "");
@@ -96,6 +100,7 @@ static void written_reads_back(void) {
     lamina__network_write(&again.network, &twice);
     TEST_TEXT(twice.data, once.data);
     TEST_CONTAINS(once.data, "padding: same");
+    TEST_CONTAINS(once.data, "from: [\"cut:1\", cut]");
     TEST_CONTAINS(once.data, "init: {weight: {type: normal, value: 0.125}, bias: {type: he}}");
     lamina__text_free(&once);
     lamina__text_free(&twice);

@@ -208,12 +208,15 @@ struct lamina_host {
     void *(*alloc)(lamina_call *, size_t bytes);
     void (*free)(lamina_call *, void *);
 
-    /* setup(): declare. The functions that return an index return it (>= 0, counted from 0 in the
-     * order of the calls) or a negative status. dim[0] of outputs and saved tensors is the batch.
+    /* setup() alone: declare. The functions that return an index return it (>= 0, counted from 0 in
+     * the order of the calls) or a negative status. dim[0] of outputs and saved tensors is the
+     * batch.
      */
     int32_t (*set_output)(lamina_call *, int32_t index, const lamina_shape *);
     int32_t (*add_weight)(lamina_call *, const lamina_weight *);
-    /* Running statistics: float32, kept in checkpoints, filled with `fill` at the start. */
+    /* Running statistics: float32, kept in checkpoints, filled with `fill` at the start. There is
+     * one for all shards, so only a type with LAMINA_COUPLES_BATCH has any, and it writes to them
+     * in LAMINA_TRAIN only. */
     int32_t (*add_state)(lamina_call *, const char *name, const lamina_shape *, double fill);
     /* Multiply-adds of one forward pass over one sample, for summaries and GFLOP/s; 0 if not said.
      */
@@ -309,9 +312,12 @@ enum {
     LAMINA_NO_BACKWARD = 1u << 4,
     LAMINA_USES_RANDOM = 1u << 5,
     /* Called once on the whole batch, on one thread, and spreads its work with parallel_for. */
-    LAMINA_COUPLES_BATCH = 1u << 6
+    LAMINA_COUPLES_BATCH = 1u << 6,
+    /* Looks at the element type of its inputs itself. Without it the host gives float32 only (and a
+     * loss its labels as int32). */
+    LAMINA_ANY_DTYPE = 1u << 7
 };
-#define LAMINA_ALL_FLAGS 0x7fu
+#define LAMINA_ALL_FLAGS 0xffu
 
 typedef struct lamina_layer_type {
     size_t struct_size;
