@@ -78,6 +78,7 @@ static inline lamina_layer_type keeper_type(uint32_t state_version, bool migrate
         .struct_size = sizeof(lamina_layer_type),
         .name = "test_keeper",
         .doc = "keeps things",
+        .flags = LAMINA_COUPLES_BATCH, /* it has state */
         .state_version = state_version,
         .min_in = 1,
         .max_in = 1,
