@@ -3,10 +3,10 @@
 #include "graph/net_impl.h"
 #include "net_support.h"
 
-static lamina__net_options options_for(bool training, bool shapes_only) {
+static lamina__net_options options_for(int64_t side, bool training, bool shapes_only) {
     return (lamina__net_options){.channels = 1,
-                                 .height = 28,
-                                 .width = 28,
+                                 .height = side,
+                                 .width = side,
                                  .batch = 64,
                                  .classes = 10,
                                  .threads = 2,
@@ -18,7 +18,7 @@ static lamina__net_options options_for(bool training, bool shapes_only) {
 
 /* What a plan needs and what it has is compared to the byte. */
 static void compared_with_what_is_left(void) {
-    const lamina__net_options options = options_for(true, true);
+    const lamina__net_options options = options_for(28, true, true);
     test_net t = test_net_make("- conv: {name: c, filters: 8, kernel: 5}\n"
                                "- linear: {name: last, units: 10}\n"
                                "- softmax_loss\n",
@@ -40,27 +40,27 @@ static void compared_with_what_is_left(void) {
     test_net_free(&t);
 }
 
-/* More than any machine has: refused, whatever malloc would have said. */
+/* More than any machine has: 2^40 floats, nearly. Refused, whatever malloc would have said. */
 static void too_large(void) {
     static const struct {
         const char *layers, *message;
         bool training;
     } cases[] = {
-        {"- conv: {name: wide, filters: 100000000, kernel: 1}\n- relu\n"
-         "- max_pool: {kernel: 28}\n- linear: {units: 10}\n- softmax_loss\n",
-         "the largest part is wide's output (20070.4 GB): use a smaller batch, or fewer filters or "
+        {"- conv: {name: wide, filters: 262144, kernel: 1}\n- relu\n"
+         "- max_pool: {kernel: 255}\n- linear: {units: 10}\n- softmax_loss\n",
+         "the largest part is wide's output (4363.8 GB): use a smaller batch, or fewer filters or "
          "units",
          true},
-        {"- linear: {name: big, units: 1000000000}\n- linear: {units: 10}\n- softmax_loss\n",
-         "the largest part is big's weights and their gradients (12560.0 GB): use fewer filters or "
+        {"- linear: {name: big, units: 16777216}\n- linear: {units: 10}\n- softmax_loss\n",
+         "the largest part is big's weights and their gradients (17455.3 GB): use fewer filters or "
          "units, or fewer threads",
          true},
-        {"- linear: {name: big, units: 1000000000}\n- linear: {units: 10}\n- softmax_loss\n",
-         "the largest part is big's weights (3140.0 GB): use fewer filters or units", false},
+        {"- linear: {name: big, units: 16777216}\n- linear: {units: 10}\n- softmax_loss\n",
+         "the largest part is big's weights (4363.8 GB): use fewer filters or units", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const uint64_t peak = lamina__alloc_count().peak_bytes;
-        const lamina__net_options options = options_for(cases[i].training, false);
+        const lamina__net_options options = options_for(255, cases[i].training, false);
         test_net t = test_net_make(cases[i].layers, &options);
         CU_ASSERT_EQUAL(t.status, LAMINA_ERROR_MEMORY);
         CU_ASSERT_PTR_NULL(t.net);
