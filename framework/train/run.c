@@ -17,6 +17,7 @@
 #include "train/rule.h"
 #include "train/run_dir.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -411,6 +412,10 @@ static lamina_status choose(run *r) {
                                   "--overwrite, or give another folder with --out",
                                   r->dir.out);
     }
+    if (options->resume_from != NULL && access(from, F_OK) != 0) {
+        return lamina__fail(r->error, LAMINA_ERROR_IO, "%s: cannot be opened: %s", from,
+                            strerror(errno));
+    }
     bool owned = lamina__run_dir_owns(&r->dir, from);
     if (options->overwrite && (owned || options->resume_from == NULL)) {
         return lamina__fail(r->error, LAMINA_ERROR_USAGE,
@@ -438,6 +443,27 @@ static lamina_status choose(run *r) {
     return r->resumed_from ? LAMINA_OK : lamina__fail_memory(r->error, from);
 }
 
+/* What choose() has found out is held against the other options. Touches nothing. */
+static lamina_status check_start(const run *r) {
+    const lamina__run_options *options = r->options;
+    const lamina__experiment *experiment = r->experiment;
+    bool anew = r->resumed_from == NULL;
+    if (!anew && options->kernels != NULL) {
+        return lamina__fail(r->error, LAMINA_ERROR_USAGE,
+                            "--kernels: an exact resume computes with the kernels that %s names; "
+                            "leave --kernels out, or start a new run to change them",
+                            r->resumed_from);
+    }
+    if (lamina__same_file(experiment->path, r->dir.config) &&
+        (options->overwrite || (anew && strcmp(experiment->source, experiment->resolved) != 0))) {
+        return lamina__fail(r->error, LAMINA_ERROR_USAGE,
+                            "%s: this run would write its resolved config over it; copy it "
+                            "elsewhere first, or give another folder with --out",
+                            experiment->path);
+    }
+    return LAMINA_OK;
+}
+
 static lamina_status make_training(run *r) {
     const lamina__experiment *experiment = r->experiment;
     const lamina__loader_options loader = {
@@ -459,6 +485,44 @@ static lamina_status make_training(run *r) {
     return lamina__loader_open(r->prepared.source[0], &loader, &r->loader, r->error);
 }
 
+/* The newest whole checkpoint of this run, for when last.h5 is not; lamina__free. NULL: none. */
+static char *newest_whole(const run *r) {
+    size_t count;
+    int64_t *epochs = lamina__run_dir_epochs(&r->dir, &count);
+    char *found = NULL;
+    lamina_error ignored;
+    for (size_t i = 0; i < count && found == NULL; i++) {
+        char *path = lamina__run_dir_epoch_path(&r->dir, epochs[i]);
+        if (path != NULL && lamina__checkpoint_verify(path, &ignored) == LAMINA_OK) {
+            found = path;
+        } else {
+            lamina__free(path);
+        }
+    }
+    lamina__free(epochs);
+    return found == NULL && lamina__checkpoint_verify(r->dir.best, &ignored) == LAMINA_OK
+               ? lamina__strdup(r->dir.best)
+               : found;
+}
+
+/* Opens what to go on from. When that is damaged, the error names another one. */
+static lamina_status open_resumed(run *r, lamina__checkpoint_file **file,
+                                  lamina__checkpoint *stored) {
+    lamina_status status = lamina__checkpoint_open(r->resumed_from, file, stored, r->error);
+    if (status == LAMINA_OK || status == LAMINA_ERROR_MEMORY ||
+        !lamina__run_dir_owns(&r->dir, r->resumed_from)) {
+        return status;
+    }
+    char *whole = newest_whole(r);
+    lamina_error told = *r->error;
+    if (whole != NULL) {
+        lamina__fail(r->error, status, "%s; --resume %s goes on from an older one", told.message,
+                     whole);
+    }
+    lamina__free(whole);
+    return status;
+}
+
 /* Opens the data, builds the net, and puts the checkpoint into it. */
 static lamina_status build(run *r, lamina__diags *diags) {
     lamina__checkpoint_file *file = NULL;
@@ -468,7 +532,7 @@ static lamina_status build(run *r, lamina__diags *diags) {
     r->state.progress =
         (lamina__progress){.seed = (uint64_t)r->experiment->seed, .best_accuracy = -1};
     if (path != NULL) {
-        status = lamina__checkpoint_open(path, &file, &stored, r->error);
+        status = open_resumed(r, &file, &stored);
         if (status == LAMINA_OK) {
             status = lamina__resume_check_config(r->experiment, path, &stored, r->error);
         }
@@ -566,6 +630,9 @@ lamina_status lamina__run(const lamina__experiment *experiment, const lamina__ru
     lamina_status status = lamina__run_dir_init(&r.dir, options->out, error);
     if (status == LAMINA_OK) {
         status = choose(&r);
+    }
+    if (status == LAMINA_OK) {
+        status = check_start(&r);
     }
     if (status == LAMINA_OK) {
         status = build(&r, diags);

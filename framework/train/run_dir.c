@@ -163,8 +163,7 @@ static int newest_first(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
-/* The numbers of all epoch checkpoints, newest first; NULL when there are none. lamina__free. */
-static int64_t *list_epochs(const lamina__run_dir *dir, size_t *count) {
+int64_t *lamina__run_dir_epochs(const lamina__run_dir *dir, size_t *count) {
     void *epochs = NULL;
     size_t capacity = 0;
     *count = 0;
@@ -195,7 +194,7 @@ static void remove_epoch(const lamina__run_dir *dir, int64_t epoch) {
 
 void lamina__run_dir_prune(const lamina__run_dir *dir, int64_t epoch, int64_t keep) {
     size_t count;
-    int64_t *epochs = list_epochs(dir, &count), kept = 0;
+    int64_t *epochs = lamina__run_dir_epochs(dir, &count), kept = 0;
     for (size_t i = 0; i < count; i++) {
         if (epochs[i] <= epoch && ++kept > keep) {
             remove_epoch(dir, epochs[i]);
@@ -207,7 +206,7 @@ void lamina__run_dir_prune(const lamina__run_dir *dir, int64_t epoch, int64_t ke
 lamina_status lamina__run_dir_clear(const lamina__run_dir *dir, lamina_error *error) {
     const char *files[] = {dir->config, dir->metrics, dir->last, dir->best};
     size_t count;
-    int64_t *epochs = list_epochs(dir, &count);
+    int64_t *epochs = lamina__run_dir_epochs(dir, &count);
     for (size_t i = 0; i < count; i++) {
         remove_epoch(dir, epochs[i]);
     }

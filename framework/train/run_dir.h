@@ -30,6 +30,8 @@ lamina_status lamina__run_dir_clear(const lamina__run_dir *, lamina_error *);
 
 /* "out/checkpoints/epoch-0003.h5"; lamina__free. NULL: out of memory. */
 char *lamina__run_dir_epoch_path(const lamina__run_dir *, int64_t epoch);
+/* The numbers of all epoch checkpoints, newest first; NULL when there are none. lamina__free. */
+int64_t *lamina__run_dir_epochs(const lamina__run_dir *, size_t *count);
 /* Of the epoch checkpoints up to `epoch` the newest `keep` stay. */
 void lamina__run_dir_prune(const lamina__run_dir *, int64_t epoch, int64_t keep);
 

@@ -47,6 +47,27 @@ train 0 --overwrite --set train.epochs=1
 [ ! -e runs/run/checkpoints/epoch-0002.h5 ] || fail "--overwrite left the old run's checkpoint"
 [ "$(wc -l <runs/run/metrics.jsonl)" -eq 14 ] || fail "--overwrite left the old run's metrics"
 
+# A config that lies where the run writes its own is not replaced, but by a run that goes on.
+mkdir own
+(echo '# my notes' && cat run.yaml) >own/config.yaml
+cp own/config.yaml mine.yaml
+own() {
+    expect 2 "$LAMINA" train own/config.yaml --out own "$@"
+    cmp -s own/config.yaml mine.yaml || { fail "the config was replaced: $*"; cp mine.yaml own/config.yaml; }
+}
+own
+own --overwrite
+says err 'own/config.yaml: this run would write its resolved config over it; copy it elsewhere first'
+own --resume
+own --overwrite --resume again/checkpoints/last.h5
+cp mine.yaml own.yaml
+expect 0 "$LAMINA" train own.yaml --out own --overwrite --quiet --epochs 1
+expect 0 "$LAMINA" train own/config.yaml --out own --resume --quiet --epochs 2
+same_run again own
+rm -r own/checkpoints/*
+expect 0 "$LAMINA" train own/config.yaml --out own --resume --quiet
+same_run again own
+
 # keep: the newest stay.
 train 0 --out keep --set checkpoint.keep=2 --set train.epochs=5
 [ "$(cd keep/checkpoints && echo epoch-*)" = "epoch-0004.h5 epoch-0005.h5" ] || fail "keep=2 kept $(ls keep/checkpoints)"
@@ -69,11 +90,33 @@ refused 'was trained with the layer' network.fc1.name=fc2
 refused 'was trained with the layer' network.conv1.filters=5
 refused 'was trained with data.normalize' data.normalize.std=0.5
 
+train 2 --out base --resume --kernels reference
+says err '--kernels: an exact resume computes with the kernels that base/checkpoints/last.h5 names'
+train 1 --out base --resume none/such.h5
+says err 'none/such.h5: cannot be opened: No such file'
+
 cp base/checkpoints/last.h5 whole.h5
 head -c 3000 whole.h5 >base/checkpoints/last.h5
 train 1 --out base --resume
 says err 'base/checkpoints/last.h5'
+! grep 'an older one' err >/dev/null || fail "an older checkpoint was named where there is none"
 cp whole.h5 base/checkpoints/last.h5
+
+# A damaged last.h5: the newest whole one beside it is named, and can be gone on from.
+train 0 --out hurt --epochs 3
+cp hurt/checkpoints/last.h5 hurt.h5
+for file in last epoch-0003; do
+    { head -c 3000 hurt.h5; printf x; tail -c +3002 hurt.h5; } >hurt/checkpoints/new
+    mv hurt/checkpoints/new "hurt/checkpoints/$file.h5"
+done
+train 1 --out hurt --resume --epochs 3
+says err '; --resume hurt/checkpoints/epoch-0002.h5 goes on from an older one'
+rm hurt/checkpoints/epoch-*
+cp keep/checkpoints/epoch-0004.h5 hurt/checkpoints/best.h5
+train 1 --out hurt --resume --epochs 3
+says err '; --resume hurt/checkpoints/best.h5 goes on from an older one'
+train 0 --out hurt --resume hurt/checkpoints/best.h5 --epochs 5
+"$LAMINA" checkpoint diff hurt/checkpoints/last.h5 keep/checkpoints/last.h5 >out || fail "the older checkpoint led elsewhere"
 
 # What may differ is said, and goes on.
 expect 0 "$LAMINA" train run.yaml --out base --resume --set train.optimizer.learning_rate=0.001 --epochs 3
