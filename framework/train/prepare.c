@@ -20,7 +20,13 @@ static lamina_status open_sources(const lamina__experiment *experiment,
         lamina_status status =
             lamina__source_open(&experiment->data[split], &prepared->source[split], error);
         if (status != LAMINA_OK) {
+            const lamina__node *at = experiment->data[split].node;
             lamina__error_prefix(error, "data.%s", split_names[split]);
+            if (at->line > 0) {
+                lamina__error_prefix(error, "%s:%d:%d", at->origin, at->line, at->column);
+            } else {
+                lamina__error_prefix(error, "%s", at->origin);
+            }
             return status;
         }
     }
