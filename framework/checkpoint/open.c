@@ -107,11 +107,6 @@ static lamina_status check_bytes(lamina__checkpoint_file *file, lamina_error *er
                             "%s: is cut short: only %zu of its %llu bytes are there", file->path,
                             file->image.length, (unsigned long long)promised);
     }
-    lamina__log(
-        LAMINA_LOG_WARNING,
-        "%s: has no checksum line at its end: another program made or changed it, and damage to "
-        "its tensors cannot be seen",
-        file->path);
     return LAMINA_OK;
 }
 
@@ -420,6 +415,12 @@ done:
         lamina__checkpoint_close(file);
         lamina__checkpoint_free(checkpoint);
         return status;
+    }
+    if (!file->sealed) {
+        lamina__log(LAMINA_LOG_WARNING,
+                    "%s: has no checksum line at its end: another program made or changed it, and "
+                    "damage to its tensors cannot be seen",
+                    file->path);
     }
     *result = file;
     return LAMINA_OK;

@@ -64,6 +64,13 @@ says out "accuracy $percent"
 expect 0 "$LAMINA" test run/checkpoints/last.h5 --set data.test.samples=20 --quiet
 says out '20 samples'
 expect 1 "$LAMINA" test run.yaml
+# An HDF5 file of something else: only that is said.
+expect 0 "$LAMINA" dump run.yaml -o foreign.h5
+for command in 'test foreign.h5' 'dump run.yaml -o other.h5 --checkpoint foreign.h5'; do
+    expect 1 "$LAMINA" $command
+    says err 'lamina: foreign.h5: is an HDF5 file, but no checkpoint of Lamina'
+    [ "$(wc -l <err)" -eq 1 ] || fail "more was said: $(cat err)"
+done
 expect 1 "$LAMINA" test none.h5
 says err 'none.h5'
 
