@@ -96,6 +96,14 @@ size_t lamina__utf8_length(const char *text) {
     return length;
 }
 
+uint32_t lamina__utf8_code(const char *s, size_t length) {
+    uint32_t code = (unsigned char)s[0] & (length == 1 ? 0x7fu : 0xffu >> (length + 1));
+    for (size_t i = 1; i < length; i++) {
+        code = code << 6 | ((unsigned char)s[i] & 0x3fu);
+    }
+    return code;
+}
+
 void lamina__text_add_json(lamina__text *text, const char *value) {
     lamina__text_add_bytes(text, "\"", 1);
     for (const char *s = value; *s != '\0';) {

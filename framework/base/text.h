@@ -20,6 +20,8 @@ void lamina__text_add_va(lamina__text *, const char *fmt, va_list) LAMINA_PRINTF
 void lamina__text_add_bytes(lamina__text *, const char *bytes, size_t length);
 /* Bytes of the well-formed UTF-8 character that text begins with, or 0 (RFC 3629). */
 size_t lamina__utf8_length(const char *text);
+/* The code point of such a character. */
+uint32_t lamina__utf8_code(const char *text, size_t length);
 /* As a JSON string, quoted and escaped. Bytes that are not UTF-8 become U+FFFD. */
 void lamina__text_add_json(lamina__text *, const char *value);
 /* The shortest decimal that reads back as the same double; JSON has no nan or inf: they become null

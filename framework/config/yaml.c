@@ -930,14 +930,6 @@ static bool is_plain(const char *text) {
     return (text[0] != '-' || is_digit(text[1])) && text[strspn(text, safe)] == '\0';
 }
 
-static uint32_t decode(const char *s, size_t length) {
-    uint32_t code = (unsigned char)s[0] & (length == 1 ? 0x7fu : 0xffu >> (length + 1));
-    for (size_t i = 1; i < length; i++) {
-        code = code << 6 | ((unsigned char)s[i] & 0x3fu);
-    }
-    return code;
-}
-
 /* Not printable to YAML (1.1, section 5.1), or a line break to it. */
 static bool needs_escape(uint32_t code) {
     return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029 ||
@@ -952,7 +944,7 @@ void lamina__yaml_add_scalar(lamina__text *out, const char *text) {
     lamina__text_add_bytes(out, "\"", 1);
     for (const char *s = text; *s != '\0';) {
         size_t length = lamina__utf8_length(s);
-        uint32_t code = length > 0 ? decode(s, length) : 0xfffd;
+        uint32_t code = length > 0 ? lamina__utf8_code(s, length) : 0xfffd;
         if (*s == '"' || *s == '\\') {
             lamina__text_add(out, "\\%c", *s);
         } else if (code == '\n') {

@@ -80,24 +80,75 @@ static const lamina__type_entry *find_type(const reader *r, const lamina__node *
     return NULL;
 }
 
+/* ---- Names ---- */
+
+#define MAX_NAME 100 /* bytes */
+
+/* Spaces and what cannot be seen, beyond ASCII: names are told apart by eye. */
+static bool is_visible(uint32_t code) {
+    static const uint32_t ranges[][2] = {
+        {0x80, 0xa0},     {0xad, 0xad},     {0x1680, 0x1680}, {0x180e, 0x180e}, {0x2000, 0x206f},
+        {0x3000, 0x3000}, {0xfe00, 0xfe0f}, {0xfeff, 0xfeff}, {0xfff0, 0xffff}, {0xe0000, 0xe0fff}};
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        if (code >= ranges[i][0] && code <= ranges[i][1]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Letters, and "_": what a name begins with. */
+static bool is_letter(uint32_t code) {
+    return (code >= 'a' && code <= 'z') || (code >= 'A' && code <= 'Z') || code == '_' ||
+           (code >= 0x80 && is_visible(code));
+}
+
+/* Names stand in the paths of --set (network.conv1.filters) and of checkpoints, and before the ":1"
+ * of a second output. So a dot only separates parts of a name, and a name is never a number. */
+static bool is_name(const char *name) {
+    uint32_t before = '.';
+    for (const char *s = name; *s != '\0';) {
+        const size_t length = lamina__utf8_length(s);
+        const uint32_t code = length > 0 ? lamina__utf8_code(s, length) : 0;
+        const bool inner = (code >= '0' && code <= '9') || code == '-';
+        if (!is_letter(code) && !(inner && s > name) && !(code == '.' && before != '.')) {
+            return false;
+        }
+        before = code;
+        s += length;
+    }
+    return before != '.';
+}
+
+static bool check_name(const reader *r, const lamina__node *given) {
+    if (given->kind != LAMINA__NODE_SCALAR || lamina__node_is_null(given)) {
+        lamina__diag(r->diags, given, "a layer's name is one word; without it, leave name out");
+    } else if (!is_name(given->text)) {
+        lamina__diag(r->diags, given,
+                     "a layer cannot be called \"%s\": a name is letters, digits, \"_\", \"-\" and "
+                     "\".\", begins with a letter or \"_\", and every \".\" stands between others",
+                     given->text);
+    } else if (strlen(given->text) > MAX_NAME) {
+        lamina__diag(r->diags, given, "a layer's name has at most %d bytes, this one has %zu",
+                     MAX_NAME, strlen(given->text));
+    } else if (strcmp(given->text, "data") == 0 || strcmp(given->text, "target") == 0) {
+        lamina__diag(r->diags, given, "the name \"%s\" is taken: it means the network's input",
+                     given->text);
+    } else if (strcmp(given->text, "layers") == 0) {
+        lamina__diag(r->diags, given,
+                     "a layer cannot be called \"%s\": checkpoints use that name themselves",
+                     given->text);
+    } else {
+        return true;
+    }
+    return false;
+}
+
 /* The name given, or type and ordinal: conv1, conv2, ... */
 static char *layer_name(const reader *r, const lamina__node *map, const lamina_layer_type *type) {
     const lamina__node *given = lamina__node_get(map, "name");
-    if (given != NULL) {
-        if (given->kind != LAMINA__NODE_SCALAR || given->text[0] == '\0' ||
-            strlen(given->text) > 100 || strchr(given->text, '/') != NULL) {
-            lamina__diag(r->diags, given,
-                         "a layer's name is a word of at most 100 characters without \"/\"");
-        } else if (strcmp(given->text, "data") == 0 || strcmp(given->text, "target") == 0) {
-            lamina__diag(r->diags, given, "the name \"%s\" is taken: it means the network's input",
-                         given->text);
-        } else if (strcmp(given->text, "layers") == 0 || given->text[0] == '.') {
-            lamina__diag(r->diags, given,
-                         "a layer cannot be called \"%s\": checkpoints use that name themselves",
-                         given->text);
-        } else {
-            return lamina__strdup(given->text);
-        }
+    if (given != NULL && check_name(r, given)) {
+        return lamina__strdup(given->text);
     }
     int ordinal = 1;
     for (size_t i = 0; i < r->network->count; i++) {
@@ -122,6 +173,8 @@ static void check_duplicate(const reader *r, const lamina__layer_spec *spec,
         return;
     }
 }
+
+/* ---- kernels: ---- */
 
 static void read_kernels(const reader *r, lamina__layer_spec *spec, const lamina__node *node,
                          const char *subject) {

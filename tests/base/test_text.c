@@ -144,7 +144,27 @@ static void test_nearest(void) {
     CU_ASSERT_PTR_NULL(lamina__nearest(word, keys, n));
 }
 
+static void test_code_points(void) {
+    static const struct {
+        const char *text;
+        uint32_t code;
+    } cases[] = {{"a", 'a'},
+                 {"\x7f", 0x7f},
+                 {"\xc2\x80", 0x80},
+                 {"\xdf\xbf", 0x7ff},
+                 {"\xe0\xa0\x80", 0x800},
+                 {"\xef\xbf\xbf", 0xffff},
+                 {"\xf0\x90\x80\x80", 0x10000},
+                 {"\xf4\x8f\xbf\xbf", 0x10ffff}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t length = lamina__utf8_length(cases[i].text);
+        CU_ASSERT_EQUAL(length, strlen(cases[i].text));
+        CU_ASSERT_EQUAL(lamina__utf8_code(cases[i].text, length), cases[i].code);
+    }
+}
+
 LAMINA_TESTS({"a text grows", test_add},
              {"a text without memory keeps what it has", test_out_of_memory},
-             {"JSON strings", test_json}, {"numbers read back", test_doubles},
-             {"shapes", test_shapes}, {"did you mean", test_nearest})
+             {"code points", test_code_points}, {"JSON strings", test_json},
+             {"numbers read back", test_doubles}, {"shapes", test_shapes},
+             {"did you mean", test_nearest})

@@ -40,10 +40,11 @@ static void errors_say_where(void) {
         {"- acme.fancy\n", "unknown layer type \"acme.fancy\"; name its plugin under plugins:"},
         {"- {conv: {filters: 2, kernel: 3}, relu: {}}\n", "a layer is one entry"},
         {"- conv: 5\n", "net.yaml:1:9: error: layer conv: parameters are written {key: value}"},
-        {"- conv: {name: a/b, filters: 2, kernel: 3}\n", "without \"/\""},
         {"- conv: {name: data, filters: 2, kernel: 3}\n", "the name \"data\" is taken"},
         {"- relu: {name: layers}\n", "checkpoints use that name themselves"},
-        {"- relu: {name: .}\n", "checkpoints use that name themselves"},
+        {"- relu: {name: [a, b]}\n", "net.yaml:1:16: error: a layer's name is one word"},
+        {"- relu: {name: {a: b}}\n", "net.yaml:1:16: error: a layer's name is one word"},
+        {"- relu: {name: null}\n", "net.yaml:1:16: error: a layer's name is one word"},
         {"- conv: {name: c, filters: 2, kernel: 3, strides: 2}\n",
          "net.yaml:1:42: error: layer \"c\" (conv): unknown key \"strides\"; did you mean "
          "\"stride\"?"},
@@ -72,6 +73,54 @@ static void errors_say_where(void) {
         TEST_CONTAINS(test_net_error(&t), cases[i].message);
         test_net_free(&t);
     }
+}
+
+static const char *name_error(const char *name, char error[1024]) {
+    char layers[1024];
+    snprintf(layers, sizeof layers, "- relu: {name: \"%s\"}\n", name);
+    test_net t = test_net_make(layers, NULL);
+    snprintf(error, 1024, "%s", test_net_error(&t));
+    test_net_free(&t);
+    return error;
+}
+
+/* A name is a segment of the path of --set, or several with dots between, and of a checkpoint. */
+static void names(void) {
+    static const char *const good[] = {"a",
+                                       "_",
+                                       "Conv_1-b",
+                                       "block.1.conv",
+                                       "sample.mish1",
+                                       "a.0",
+                                       "a-",
+                                       "_0.5",
+                                       "f\xc3\xa4lt",
+                                       "\xe5\xb1\x82"
+                                       "1",
+                                       "\xf0\x9d\x90\xb0",
+                                       "null"};
+    static const char *const bad[] = {
+        "",          "0",        "3",        "1.5",    "1a",        "-a",       ".a",
+        ".",         "a.",       "a..b",     "a=b",    "a b",       "a/b",      "a:1",
+        "a,b",       "a\\tb",    "a\\x1bb",  "a\\x7f", "a\\u0085b", "a\\u00a0", "\\u200b",
+        "a\\u202eb", "a\\u3000", "a\\ufeff", "a\\\"",  "[a]",       "a*",       "a\\n"};
+    char error[1024], part[256];
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        TEST_TEXT(name_error(good[i], error), "");
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        TEST_CONTAINS(name_error(bad[i], error), "net.yaml:1:16: error: a layer cannot be called ");
+        TEST_CONTAINS(error, "a name is letters, digits, \"_\", \"-\" and \".\"");
+    }
+    /* Bytes are counted, and called so. */
+    for (int i = 0; i < 50; i++) {
+        memcpy(part + 2 * i, "\xc3\xa4", 2);
+    }
+    part[100] = '\0';
+    TEST_TEXT(name_error(part, error), "");
+    strcpy(part + 100, "b");
+    TEST_CONTAINS(name_error(part, error),
+                  "a layer's name has at most 100 bytes, this one has 101");
 }
 
 static void all_errors_are_reported(void) {
@@ -109,6 +158,6 @@ static void written_reads_back(void) {
 }
 
 LAMINA_TESTS({"default names and inputs", default_names_and_inputs},
-             {"errors say where", errors_say_where},
+             {"errors say where", errors_say_where}, {"names", names},
              {"all errors are reported", all_errors_are_reported},
              {"what is written reads back", written_reads_back})
