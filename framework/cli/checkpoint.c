@@ -20,7 +20,7 @@ static int show(const lamina__words *files) {
         if (status != LAMINA_OK) {
             result = failed(status, &error);
         } else if (text.data != NULL) {
-            fputs(text.data, stdout);
+            lamina__say_text(stdout, text.data);
         }
         lamina__text_free(&text);
     }
@@ -36,7 +36,7 @@ static int verify(const lamina__words *files) {
             failed(status, &error);
             result = LAMINA__EXIT_FAILED;
         } else {
-            printf("%s: whole\n", files->items[i]);
+            lamina__say(stdout, "%s: whole", files->items[i]);
         }
     }
     return result;
@@ -52,7 +52,8 @@ static int diff(const lamina__words *files) {
     lamina_status status =
         lamina__checkpoint_diff(files->items[0], files->items[1], &text, &differences, &error);
     int result = failed(status, &error);
-    fputs(text.data ? text.data : "", stdout); /* differences; notes on plan and versions */
+    /* Differences; notes on plan and versions. */
+    lamina__say_text(stdout, text.data ? text.data : "");
     if (status == LAMINA_OK && differences > 0) {
         result = LAMINA__EXIT_FAILED;
     } else if (status == LAMINA_OK) {

@@ -5,6 +5,8 @@
 
 #include "train/run.h"
 
+#include <stdio.h>
+
 /* Exit statuses. A signal's is 128 + its number. */
 enum {
     LAMINA__EXIT_DONE = 0,
@@ -59,6 +61,11 @@ int lamina__options_parse(const lamina__command *, const lamina__option *, size_
 
 /* ---- Reporting ---- */
 
+/* One line, and its newline. Paths, and names in files that others made, may hold anything: control
+ * characters, which a terminal would obey, and what is not UTF-8 are shown as "\x1b". */
+void lamina__say(FILE *to, const char *fmt, ...) LAMINA_PRINTF(2, 3);
+/* The same of a text that has lines of its own. */
+void lamina__say_text(FILE *to, const char *text);
 int lamina__exit_status(lamina_status);
 /* Prints the diagnostics, each on its line, or else the error, and a summary line; returns the exit
  * status. `subject`: the config's path, or NULL. */

@@ -49,7 +49,8 @@ static void print_type(const lamina__type_entry *entry) {
     const lamina_layer_type *type = entry->type;
     printf("%s: %s\n", type->name, type->doc ? type->doc : "");
     if (entry->plugin_path != NULL) {
-        printf("from %s (%s %s)\n", entry->plugin_path, entry->plugin_name, entry->plugin_version);
+        lamina__say(stdout, "from %s (%s %s)", entry->plugin_path, entry->plugin_name,
+                    entry->plugin_version);
     }
     print_table(lamina__type_table(type));
     print_kernels(type);

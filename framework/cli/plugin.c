@@ -60,13 +60,13 @@ static void check_case(const lamina__type_entry *entry, const char *text,
     lamina__check_report report = {0};
     lamina_error error = {0};
     sum->cases++;
-    printf("%s %s\n", entry->type->name, text);
+    lamina__say(stdout, "%s %s", entry->type->name, text);
     fflush(stdout);
     lamina_status status = lamina__check_case(entry, text, &check, &report, &error);
     alarm(0);
     print_lines(&report);
     if (status != LAMINA_OK) {
-        printf("  FAIL  case           %s\n", error.message);
+        lamina__say(stdout, "  FAIL  case           %s", error.message);
         sum->failed++;
     }
     sum->passed += report.passed;
@@ -109,9 +109,9 @@ static int check_types(const lamina__registry *registry, const char *file,
         return lamina__usage("plugin: %s has no layer type \"%s\"", file, options->type);
     }
     bool passed = sum.failed == 0 && sum.passed > 0;
-    printf("%s: %s: %zu type%s, %zu case%s, %zu passed, %zu failed, %zu skipped\n", file,
-           passed ? "PASSED" : "FAILED", sum.types, sum.types == 1 ? "" : "s", sum.cases,
-           sum.cases == 1 ? "" : "s", sum.passed, sum.failed, sum.skipped);
+    lamina__say(stdout, "%s: %s: %zu type%s, %zu case%s, %zu passed, %zu failed, %zu skipped", file,
+                passed ? "PASSED" : "FAILED", sum.types, sum.types == 1 ? "" : "s", sum.cases,
+                sum.cases == 1 ? "" : "s", sum.passed, sum.failed, sum.skipped);
     return passed ? LAMINA__EXIT_DONE : LAMINA__EXIT_FAILED;
 }
 
@@ -125,7 +125,7 @@ static int check_plugin(const char *file, const plugin_options *options, where *
     snprintf(place->check, sizeof(place->check), "loading");
     alarm(CHECK_SECONDS);
     if (path == NULL) {
-        fprintf(stderr, "lamina: %s: %s\n", file, strerror(errno));
+        lamina__say(stderr, "lamina: %s: %s", file, strerror(errno));
         goto done;
     }
     lamina_status status = lamina__registry_create(nothing, &registry, &error);
@@ -134,7 +134,7 @@ static int check_plugin(const char *file, const plugin_options *options, where *
     }
     alarm(0);
     if (status != LAMINA_OK) {
-        fprintf(stderr, "lamina: %s\n", error.message);
+        lamina__say(stderr, "lamina: %s", error.message);
         goto done;
     }
     result = check_types(registry, file, options, place);
@@ -160,8 +160,8 @@ static int tell_end(const char *file, const where *place, int status) {
     } else {
         printf("ended the process with exit(%d)", WEXITSTATUS(status));
     }
-    printf("%s%s%s%s\n%s: FAILED\n", place->type[0] ? " in " : "", place->type, kernel_word,
-           place->kernel, file);
+    printf("%s%s%s%s\n", place->type[0] ? " in " : "", place->type, kernel_word, place->kernel);
+    lamina__say(stdout, "%s: FAILED", file);
     return LAMINA__EXIT_FAILED;
 }
 

@@ -4,6 +4,49 @@
 #include <stdio.h>
 #include <string.h>
 
+/* ---- Lines --------------------------------------------------------------------------------- */
+
+/* C0, delete, C1 (U+0080 to U+009F, two bytes of UTF-8), or no UTF-8 at all. */
+static bool is_control(const char *character, size_t length) {
+    const unsigned char *c = (const unsigned char *)character;
+    return length == 0 || c[0] < 0x20 || c[0] == 0x7f || (c[0] == 0xc2 && c[1] < 0xa0);
+}
+
+static void put_clean(FILE *to, const char *text, bool lines) {
+    for (const char *c = text; *c != '\0';) {
+        size_t length = lamina__utf8_length(c), bytes = length > 0 ? length : 1;
+        bool plain = (lines && *c == '\n') || !is_control(c, length);
+        for (size_t i = 0; i < bytes; i++) {
+            fprintf(to, plain ? "%c" : "\\x%02x", (unsigned char)c[i]);
+        }
+        c += bytes;
+    }
+}
+
+void lamina__say_text(FILE *to, const char *text) {
+    put_clean(to, text, true);
+}
+
+static void say_va(FILE *to, const char *before, const char *fmt, va_list args) LAMINA_PRINTF(3, 0);
+
+static void say_va(FILE *to, const char *before, const char *fmt, va_list args) {
+    lamina__text line = {0};
+    lamina__text_add(&line, "%s", before);
+    lamina__text_add_va(&line, fmt, args);
+    put_clean(to, line.data ? line.data : "lamina: out of memory", false);
+    fputc('\n', to);
+    lamina__text_free(&line);
+}
+
+void lamina__say(FILE *to, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    say_va(to, "", fmt, args);
+    va_end(args);
+}
+
+/* ---- What went wrong ----------------------------------------------------------------------- */
+
 int lamina__exit_status(lamina_status status) {
     switch (status) {
     case LAMINA_OK:
@@ -24,9 +67,7 @@ int lamina__exit_status(lamina_status status) {
 int lamina__usage(const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    fputs("lamina: ", stderr);
-    vfprintf(stderr, fmt, args);
-    fputc('\n', stderr);
+    say_va(stderr, "lamina: ", fmt, args);
     va_end(args);
     return LAMINA__EXIT_USAGE;
 }
@@ -39,15 +80,15 @@ int lamina__report(const char *subject, const lamina__diags *diags, lamina_statu
     fflush(stdout);
     if (diags->count > 0) {
         for (size_t i = 0; i < diags->kept; i++) {
-            fprintf(stderr, "%s\n", diags->text[i]);
+            lamina__say(stderr, "%s", diags->text[i]);
         }
         if (diags->count > diags->kept) {
             fprintf(stderr, "lamina: ... and %zu more\n", diags->count - diags->kept);
         }
-        fprintf(stderr, "lamina: %zu error%s in %s; nothing was written\n", diags->count,
-                diags->count == 1 ? "" : "s", subject ? subject : "the config");
+        lamina__say(stderr, "lamina: %zu error%s in %s; nothing was written", diags->count,
+                    diags->count == 1 ? "" : "s", subject ? subject : "the config");
     } else if (error != NULL && error->message[0] != '\0') {
-        fprintf(stderr, "lamina: %s\n", error->message);
+        lamina__say(stderr, "lamina: %s", error->message);
     } else {
         fprintf(stderr, "lamina: %s\n", lamina_status_meaning(status));
     }
@@ -57,8 +98,8 @@ int lamina__report(const char *subject, const lamina__diags *diags, lamina_statu
 static void print_log(void *user, int32_t level, const char *message) {
     (void)user;
     if (level >= LAMINA_LOG_WARNING) {
-        fprintf(stderr, "lamina: %s: %s\n", level == LAMINA_LOG_ERROR ? "error" : "warning",
-                message);
+        lamina__say(stderr, "lamina: %s: %s", level == LAMINA_LOG_ERROR ? "error" : "warning",
+                    message);
     }
 }
 

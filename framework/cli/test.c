@@ -62,9 +62,10 @@ static lamina_status evaluate(const lamina__experiment *experiment,
                          classes, counts, NULL, &result, error);
     if (status == LAMINA_OK) {
         double samples = (double)result.samples;
-        printf("%s: %" PRId64 " samples, accuracy %.2f%% (%" PRId64 " wrong), loss %.6g\n",
-               test->description, result.samples, 100 * (double)result.correct / samples,
-               result.samples - result.correct, result.loss_sum / samples);
+        lamina__say(stdout,
+                    "%s: %" PRId64 " samples, accuracy %.2f%% (%" PRId64 " wrong), loss %.6g",
+                    test->description, result.samples, 100 * (double)result.correct / samples,
+                    result.samples - result.correct, result.loss_sum / samples);
         if (counts != NULL && classes <= MATRIX_CLASSES) {
             print_matrix(counts, classes);
         } else if (counts != NULL) {
@@ -112,8 +113,8 @@ static int test(const char *path, const lamina__common *common) {
     }
     if (status == LAMINA_OK) {
         if (!common->quiet) {
-            printf("%s: epoch %" PRId64 ", step %" PRId64 "\n", path, checkpoint.progress.epoch,
-                   checkpoint.progress.step);
+            lamina__say(stdout, "%s: epoch %" PRId64 ", step %" PRId64, path,
+                        checkpoint.progress.epoch, checkpoint.progress.step);
         }
         status = evaluate(experiment, &prepared, common->quiet, &error);
     }

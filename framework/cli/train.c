@@ -68,10 +68,11 @@ static void print_end(const lamina__view *view, lamina_status status, const char
         return;
     }
     if (view->best_epoch > 0) {
-        printf("done: best accuracy %.2f%% in epoch %lld (%s/checkpoints/best.h5)\n",
-               100 * view->best_accuracy, (long long)view->best_epoch, out);
+        lamina__say(stdout, "done: best accuracy %.2f%% in epoch %lld (%s/checkpoints/best.h5)",
+                    100 * view->best_accuracy, (long long)view->best_epoch, out);
     } else {
-        printf("done after step %lld (%s/checkpoints/last.h5)\n", (long long)view->steps, out);
+        lamina__say(stdout, "done after step %lld (%s/checkpoints/last.h5)", (long long)view->steps,
+                    out);
     }
 }
 

@@ -88,13 +88,14 @@ static void print_start(const lamina__event *event, const lamina__view *view) {
         count += lamina__shape_count(&lamina__net_weight_at(net, i).weight->shape);
     }
     int32_t shards = lamina__net_shards(net), threads = lamina__net_threads(net);
-    printf("%s: %d layers, %s weights, %d shard%s on %d thread%s; writing to %s\n", view->config,
-           (int)lamina__net_n_layers(net), lamina__grouped(count, weights), (int)shards,
-           shards == 1 ? "" : "s", (int)threads, threads == 1 ? "" : "s", view->out);
+    lamina__say(stdout, "%s: %d layers, %s weights, %d shard%s on %d thread%s; writing to %s",
+                view->config, (int)lamina__net_n_layers(net), lamina__grouped(count, weights),
+                (int)shards, shards == 1 ? "" : "s", (int)threads, threads == 1 ? "" : "s",
+                view->out);
     print_kernels(net);
     if (event->path != NULL) {
-        printf("going on from %s: step %" PRId64 ", epoch %" PRId64 " of %" PRId64 "\n",
-               event->path, event->step, event->epoch, event->epochs);
+        lamina__say(stdout, "going on from %s: step %" PRId64 ", epoch %" PRId64 " of %" PRId64,
+                    event->path, event->step, event->epoch, event->epochs);
     }
     fflush(stdout);
 }

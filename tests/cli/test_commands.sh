@@ -117,6 +117,36 @@ for command in 'train run.yaml --out kernels' 'dump run.yaml -o kernels' 'summar
 done
 expect 0 "$LAMINA" train run.yaml --out kernels --kernels auto --quiet
 
+# Control characters in paths and in other people's files are shown, not sent to the terminal.
+escape=$(printf '\033')
+bad=$(printf 'a\033[31m\302\233b\nc\351\303\251')
+shown=$(printf 'a\\x1b[31m\\xc2\\x9bb\\x0ac\\xe9\303\251')
+clean() {
+    ! LC_ALL=C grep -e "$escape" -e "$(printf '\302\233')" out err >/dev/null || fail "control characters: $1"
+}
+cp run.yaml "$bad"
+expect 0 "$LAMINA" train "$bad" --out "$bad.run" --epochs 1
+says out "$shown: 5 layers"
+says out "($shown.run/checkpoints/best.h5)"
+clean train
+expect 2 "$LAMINA" train "$bad" --out "$bad.run"
+says err "$shown.run: holds a run already"
+clean 'a message'
+expect 0 "$LAMINA" test "$bad.run/checkpoints/last.h5"
+says out "$shown.run/checkpoints/last.h5: epoch 1"
+clean test
+expect 0 "$LAMINA" checkpoint show "$bad.run/checkpoints/last.h5"
+clean 'checkpoint show'
+expect 1 "$LAMINA" checkpoint verify "$bad"
+says err "$shown: is no checkpoint"
+clean 'checkpoint verify'
+expect 2 "$LAMINA" "$bad"
+says err "unknown command \"$shown\""
+expect 2 "$LAMINA" train "$bad" --out x --set "$bad=1"
+clean --set
+expect 1 "$LAMINA" plugin check "$bad"
+clean 'plugin check'
+
 # layers
 expect 0 "$LAMINA" layers
 says out 'conv '
