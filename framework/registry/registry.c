@@ -7,6 +7,7 @@
 #include "registry/registry.h"
 
 #include "base/alloc.h"
+#include "registry/elf.h"
 #include "registry/instance.h"
 
 #include <dlfcn.h>
@@ -15,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define MAX_NAME    63
 #define MAX_KERNELS 32
@@ -403,14 +403,8 @@ static void free_plugin(loaded_plugin *plugin) {
 
 /* The file with links resolved, in real[PATH_MAX]; dlopen is never left to search for it. */
 static lamina_status resolve(const char *path, char *real, lamina_error *error) {
-    struct stat info;
-    if (realpath(path, real) == NULL || stat(real, &info) != 0) {
+    if (realpath(path, real) == NULL) {
         return lamina__fail(error, LAMINA_ERROR_PLUGIN, "plugin %s: %s", path, strerror(errno));
-    }
-    if (!S_ISREG(info.st_mode)) {
-        return lamina__fail(error, LAMINA_ERROR_PLUGIN,
-                            "plugin %s: is not a file; give the path of a shared library (.so)",
-                            path);
     }
     return LAMINA_OK;
 }
@@ -500,7 +494,10 @@ lamina_status lamina__registry_load(lamina__registry *registry, const char *path
             return LAMINA_OK;
         }
     }
-    status = open_plugin(path, real, &given, error);
+    status = lamina__elf_check(real, path, error);
+    if (status == LAMINA_OK) {
+        status = open_plugin(path, real, &given, error);
+    }
     if (status == LAMINA_OK) {
         status = check_plugin(path, given, &known, error);
     }

@@ -4,7 +4,8 @@
 #include "registry/registry.h"
 #include "support.h"
 
-#include <sys/stat.h>
+#include <link.h>
+#include <stddef.h>
 
 /* ---- A type to spoil in many ways ---------------------------------------------------------- */
 
@@ -325,12 +326,77 @@ static void not_plugins(void) {
     const char *folder = test_tmpdir();
     refuses_file("/nonexistent/x.so", "No such file", "plugin");
     refuses_file(folder, "is not a file", "shared library");
-    refuses_file(test_write(folder, "text.so", "int main;\n"), "cannot be loaded", "text.so");
-    refuses_file(test_write(folder, "empty.so", ""), "cannot be loaded", "empty.so");
+    refuses_file("/dev/null", "is not a file", "shared library");
+    refuses_file(test_write(folder, "text.so", "int main;\n"), "is not a shared library; give",
+                 "text.so");
+    refuses_file(test_write(folder, "short.so", "\177EL"), "is not a shared library; give",
+                 "short.so");
+    refuses_file(test_write(folder, "empty.so", ""), "is not a shared library (the file is empty)",
+                 "empty.so");
     refuses_file(test_write_bytes(folder, "head.so", "\177ELF\2\1\1\0\0\0\0\0\0\0\0\0", 16),
-                 "cannot be loaded", "head.so");
+                 "is cut short: the file has 16 bytes, its headers need ", "head.so");
     refuses_file(broken("no_entry.so"), "does not export lamina_plugin_entry_v1", "no plugin");
     refuses_file(broken("null_entry.so"), "returned NULL", "lamina_plugin_entry_v1()");
+}
+
+/* A plugin that was not copied to its end: refused, where dlopen would map what is not there. */
+static void cut_plugins(void) {
+    const char *folder = test_tmpdir();
+    size_t size = 0;
+    const char *whole = test_read(test_path(TEST_PLUGIN_DIR, "mish.so"), &size);
+    CU_ASSERT_FATAL(whole != NULL && size > 8192);
+    const size_t lengths[] = {4, 63, 64, 65, 500, 3000, 4096, size / 2, size - 4096, size - 1};
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        char has[100];
+        snprintf(has, sizeof(has), "is cut short: the file has %zu bytes, its headers need ",
+                 lengths[i]);
+        refuses_file(test_write_bytes(folder, "cut.so", whole, lengths[i]), has,
+                     "; build or copy it again");
+    }
+}
+
+/* Headers that cannot be: each field is damaged in turn, in a copy. */
+static void damaged_headers(void) {
+    static const struct {
+        const char *message;
+        size_t offset, length;
+        unsigned char value;
+    } cases[] = {
+        {"is not a shared library; give", offsetof(ElfW(Ehdr), e_ident), 1, 0},
+        {"is built for another kind of machine", EI_CLASS, 1, 9},
+        {"is built for another kind of machine", EI_DATA, 1, 9},
+        {"is built for another kind of machine", offsetof(ElfW(Ehdr), e_machine), 2, 0xfe},
+        {"is not a shared library (it has no program headers)", offsetof(ElfW(Ehdr), e_phnum), 2,
+         0},
+        {"is not a shared library (it has no program headers)", offsetof(ElfW(Ehdr), e_phentsize),
+         2, 1},
+        {"is cut short", offsetof(ElfW(Ehdr), e_phoff), sizeof(ElfW(Off)), 0xff},
+        {"is cut short", offsetof(ElfW(Ehdr), e_phnum), 2, 0xff},
+        {"is cut short", offsetof(ElfW(Ehdr), e_shoff), sizeof(ElfW(Off)), 0xff},
+        {"is cut short", offsetof(ElfW(Ehdr), e_shnum), 2, 0xff},
+    };
+    const char *folder = test_tmpdir();
+    size_t size = 0;
+    const char *whole = test_read(test_path(TEST_PLUGIN_DIR, "mish.so"), &size);
+    CU_ASSERT_FATAL(whole != NULL && size > sizeof(ElfW(Ehdr)));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *copy = test_keep_bytes(false, whole, size);
+        memset(copy + cases[i].offset, cases[i].value, cases[i].length);
+        refuses_file(test_write_bytes(folder, "damaged.so", copy, size), cases[i].message,
+                     "damaged.so");
+    }
+    /* A segment that reaches behind the end. */
+    char *copy = test_keep_bytes(false, whole, size);
+    ElfW(Ehdr) header;
+    memcpy(&header, copy, sizeof(header));
+    for (size_t i = 0; i < header.e_phnum; i++) {
+        ElfW(Phdr) segment;
+        char *at = copy + header.e_phoff + i * sizeof(segment);
+        memcpy(&segment, at, sizeof(segment));
+        segment.p_filesz += segment.p_type == PT_LOAD ? size : 0;
+        memcpy(at, &segment, sizeof(segment));
+    }
+    refuses_file(test_write_bytes(folder, "long.so", copy, size), "is cut short", "long.so");
 }
 
 static void other_versions(void) {
@@ -387,6 +453,7 @@ LAMINA_TESTS({"built-in types", builtin}, {"unsound types", unsound_types},
              {"unsound counts and functions", unsound_counts_and_functions},
              {"unsound parameters", unsound_params}, {"kernels", kernels},
              {"longer structs", longer_structs}, {"loads plugins", loads},
-             {"not plugins", not_plugins}, {"other versions", other_versions},
+             {"not plugins", not_plugins}, {"cut plugins", cut_plugins},
+             {"damaged headers", damaged_headers}, {"other versions", other_versions},
              {"unsound plugins", unsound_plugins}, {"taken name", taken_name},
              {"out of memory", out_of_memory})
