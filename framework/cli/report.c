@@ -12,15 +12,25 @@ static bool is_control(const char *character, size_t length) {
     return length == 0 || c[0] < 0x20 || c[0] == 0x7f || (c[0] == 0xc2 && c[1] < 0xa0);
 }
 
+/* In large pieces: stderr has no buffer of its own. */
 static void put_clean(FILE *to, const char *text, bool lines) {
+    char buffer[1024];
+    size_t used = 0;
     for (const char *c = text; *c != '\0';) {
         size_t length = lamina__utf8_length(c), bytes = length > 0 ? length : 1;
         bool plain = (lines && *c == '\n') || !is_control(c, length);
         for (size_t i = 0; i < bytes; i++) {
-            fprintf(to, plain ? "%c" : "\\x%02x", (unsigned char)c[i]);
+            if (used + sizeof("\\x1b") > sizeof(buffer)) {
+                fwrite(buffer, 1, used, to);
+                used = 0;
+            }
+            int n = snprintf(buffer + used, sizeof(buffer) - used, plain ? "%c" : "\\x%02x",
+                             (unsigned char)c[i]);
+            used += n > 0 ? (size_t)n : 0;
         }
         c += bytes;
     }
+    fwrite(buffer, 1, used, to);
 }
 
 void lamina__say_text(FILE *to, const char *text) {
