@@ -4,6 +4,7 @@
 #include "checkpoint/stored.h"
 
 #include "base/alloc.h"
+#include "base/log.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -251,10 +252,24 @@ static lamina_status migrate(loader *l, lamina__instance *layer, uint32_t from_v
     return code == LAMINA_OK ? LAMINA_OK : LAMINA_ERROR_CHECKPOINT;
 }
 
+/* Another version of a plugin may compute otherwise; whether it does, only its author knows. */
+static void note_plugin(const loader *l, const lamina__instance *layer,
+                        const lamina__stored_layer *stored) {
+    const char *here = layer->entry->plugin_version, *then = stored->plugin_version;
+    if (here != NULL && then != NULL && strcmp(here, then) != 0) {
+        lamina__log(LAMINA_LOG_WARNING,
+                    "%s: %s (%s) was made with version %s of its plugin, this is %s", l->file->path,
+                    layer->name, layer->type->name, then, here);
+    }
+}
+
 static lamina_status check_versions(loader *l, lamina_error *error) {
     for (int32_t i = 0; i < lamina__net_n_layers(l->net); i++) {
         const lamina__instance *layer = lamina__net_layer(l->net, i);
         const lamina__stored_layer *stored = lamina__stored_find_layer(l->file, layer->name);
+        if (stored != NULL) {
+            note_plugin(l, layer, stored);
+        }
         if (layer->n_states == 0 || stored == NULL ||
             stored->state_version == layer->type->state_version) {
             continue;

@@ -4,6 +4,7 @@
 #include "train/resume.h"
 
 #include "base/log.h"
+#include "onednn/onednn.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -233,4 +234,29 @@ lamina_status lamina__resume_check_data(const lamina__prepared *prepared, const 
                             checkpoint->progress.position, train->count);
     }
     return LAMINA_OK;
+}
+
+static void note_other(const char *path, const char *what, const char *then, const char *here) {
+    if (then != NULL && strcmp(then, here) != 0) {
+        lamina__log(LAMINA_LOG_WARNING,
+                    "%s was made with %s %s, this is %s: the result may differ in the last bits",
+                    path, what, then, here);
+    }
+}
+
+int lamina__resume_threads(int asked, const char *path, const lamina__checkpoint *checkpoint) {
+    note_other(path, "the instruction set", checkpoint->isa, lamina__onednn_isa());
+    note_other(path, "oneDNN", checkpoint->onednn_version, lamina__onednn_version());
+    if (checkpoint->plan.shards != 1 || checkpoint->threads < 1) {
+        return asked;
+    }
+    if (asked > 0 && asked != checkpoint->threads) {
+        lamina__log(
+            LAMINA_LOG_WARNING,
+            "%s was made with one shard and --threads %d, this is %d: the result may differ "
+            "in the last bits",
+            path, checkpoint->threads, asked);
+        return asked;
+    }
+    return checkpoint->threads;
 }

@@ -541,7 +541,8 @@ static lamina_status build(run *r, lamina__diags *diags) {
         goto done;
     }
     const lamina__prepare_options options = {
-        .threads = r->options->threads,
+        .threads =
+            path ? lamina__resume_threads(r->options->threads, path, &stored) : r->options->threads,
         .kernels = r->options->kernels,
         .recorded = path ? &stored.plan : NULL,
         .training = true,

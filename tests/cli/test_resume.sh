@@ -33,6 +33,15 @@ expect 0 "$LAMINA" train run.yaml --out threads $slow --set train.max_steps=50
 expect 0 "$LAMINA" train run.yaml --out threads $slow --resume --threads 1
 same_run whole threads
 
+# With one shard they stay as they were unless told otherwise, which is said.
+expect 0 "$LAMINA" train run.yaml --out one $slow --threads 1
+expect 0 "$LAMINA" train run.yaml --out single $slow --threads 1 --set train.max_steps=50
+cp -r single told
+expect 0 env OMP_NUM_THREADS=2 "$LAMINA" train run.yaml --out single $slow --resume
+same_run one single
+expect 0 "$LAMINA" train run.yaml --out told ${slow%--quiet} --resume --threads 2
+says err 'made with one shard and --threads 1, this is 2'
+
 # SIGTERM in the middle of an epoch: 143, and a checkpoint of that very step.
 "$LAMINA" train run.yaml --out term $slow 2>err &
 children=$!
