@@ -29,7 +29,9 @@ lamina_status lamina__evaluate(lamina__net *net, const lamina__source *source,
         result->samples += part.samples;
         const int32_t *predicted = lamina__net_predictions(net);
         for (int64_t i = 0; confusion != NULL && i < next->samples; i++) {
-            confusion[next->labels[i] * classes + predicted[i]]++;
+            if (predicted[i] >= 0 && predicted[i] < classes) { /* -1: its scores are no numbers */
+                confusion[next->labels[i] * classes + predicted[i]]++;
+            }
         }
     }
     lamina__loader_close(loader);
