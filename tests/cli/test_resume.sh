@@ -11,7 +11,13 @@ wait_for() {
 }
 
 config run.yaml
-slow='--set data.train.samples=600 --set train.epochs=3 --set train.batch=16 --quiet'
+# Half a second for the 114 steps, so that a signal at a certain step comes before the end.
+slow='--set data.train.samples=600 --set train.epochs=3 --set train.batch=16'
+slow="$slow --set network.conv1.filters=16 --set network.conv1.kernels=reference"
+for split in train test; do
+    slow="$slow --set data.$split.height=24 --set data.$split.width=24"
+done
+slow="$slow --quiet"
 
 expect 0 "$LAMINA" train run.yaml --out whole $slow
 [ "$(grep -c '"event":"epoch"' whole/metrics.jsonl)" -eq 3 ] || fail "not one epoch line for each epoch"
