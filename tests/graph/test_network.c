@@ -86,19 +86,9 @@ static const char *name_error(const char *name, char error[1024]) {
 
 /* A name is a segment of the path of --set, or several with dots between, and of a checkpoint. */
 static void names(void) {
-    static const char *const good[] = {"a",
-                                       "_",
-                                       "Conv_1-b",
-                                       "block.1.conv",
-                                       "sample.mish1",
-                                       "a.0",
-                                       "a-",
-                                       "_0.5",
-                                       "f\xc3\xa4lt",
-                                       "\xe5\xb1\x82"
-                                       "1",
-                                       "\xf0\x9d\x90\xb0",
-                                       "null"};
+    static const char *const good[] = {
+        "a",  "_",    "Conv_1-b",    "block.1.conv",   "sample.mish1",     "a.0",
+        "a-", "_0.5", "f\xc3\xa4lt", "\xe5\xb1\x82_1", "\xf0\x9d\x90\xb0", "null"};
     static const char *const bad[] = {
         "",          "0",        "3",        "1.5",    "1a",        "-a",       ".a",
         ".",         "a.",       "a..b",     "a=b",    "a b",       "a/b",      "a:1",
