@@ -176,7 +176,8 @@ static lamina_status read_plugins(lamina__experiment *experiment,
     } else if (list != NULL && list->kind == LAMINA__NODE_LIST) {
         for (size_t i = 0; i < list->count; i++) {
             const lamina__node *item = list->items[i];
-            if (item->kind != LAMINA__NODE_SCALAR || item->text[0] == '\0') {
+            if (item->kind != LAMINA__NODE_SCALAR || lamina__node_is_null(item) ||
+                item->text[0] == '\0') {
                 status = worse(status, lamina__diag(diags, item, "plugins: must be a file's path"));
             } else if (!options->ignore_plugins) {
                 status = worse(status,
