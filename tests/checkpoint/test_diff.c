@@ -164,8 +164,8 @@ static void test_show(void) {
         "written by Lamina " LAMINA_VERSION " at 2",
         "kind        training, ",
         ", checksum right\n",
-        "progress    epoch 3, step 31, 4 samples into the next epoch, 3.9 s, seed "
-        "18446744073709551615\n",
+        "progress    epoch 3, step 31, 4 samples into the next epoch, 3.9 s, seed ",
+        ", seed 18446744073709551615\n",
         "best        accuracy 0.7000, epoch 3\n",
         "optimizer   sgd (momentum, second)\n",
         "train       data/?[31mred, 40 samples, fingerprint fedcba9876543210\n",
