@@ -133,8 +133,7 @@ static int make_weight_rows(const lamina__conv *conv, lamina_call *call, direct 
         return 0;
     }
     for (int64_t i = 0; i < d->taps.n; i++) {
-        d->taps.a_at[i] =
-            i / d->window_row * d->padded_x * conv->in_channels + i % d->window_row;
+        d->taps.a_at[i] = i / d->window_row * d->padded_x * conv->in_channels + i % d->window_row;
         d->taps.c_at[i] = i * whole_vectors(d->isa, d->main_filters);
     }
     for (int64_t i = 0; i < d->left_over.n; i++) {
@@ -194,11 +193,11 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
             (size_t)(d->window * whole_vectors(d->isa, d->main_filters)) * sizeof(float));
     }
     if (status >= 0 && (passes & LAMINA_PASS_BACKWARD_DATA) != 0) {
-        status = d->data = call->host->add_packed(
-            call, "weight_backward",
-            (size_t)(conv->window.y.kernel * conv->out_channels *
-                     whole_vectors(d->isa, d->window_row)) *
-                sizeof(float));
+        status = d->data =
+            call->host->add_packed(call, "weight_backward",
+                                   (size_t)(conv->window.y.kernel * conv->out_channels *
+                                            whole_vectors(d->isa, d->window_row)) *
+                                       sizeof(float));
     }
     return status < 0 ? status : LAMINA_OK;
 }
@@ -235,27 +234,24 @@ static int32_t prepare(const void *self, void *kernel, lamina_call *call, const 
     }
     float *to = d->data >= 0 ? io->packed[d->data] : NULL;
     for (int64_t u = 0; to != NULL && u < conv->window.y.kernel; u++) {
-        to = pack(d->isa, weight + u * d->window_row, conv->out_channels, d->window,
-                  d->window_row, 1, to);
+        to = pack(d->isa, weight + u * d->window_row, conv->out_channels, d->window, d->window_row,
+                  1, to);
     }
     return LAMINA_OK;
 }
 
 /* ---- Running ---- */
 
-/* All rows times one panel, in blocks of about equally many rows. */
-static void multiply(const direct *d, const rows *r, int32_t vectors, lamina__direct_tile *tile) {
+/* All rows times `wide` vectors (block) or columns (dot), in blocks of about equally many rows. */
+static void multiply(const direct *d, const rows *r, const lamina__direct_table fn, int64_t wide,
+                     lamina__direct_tile *tile) {
     const int64_t blocks = (r->n + d->isa->rows - 1) / d->isa->rows;
     int64_t first = 0;
     for (int64_t left = blocks; left > 0; left--) {
         const int64_t count = (r->n - first + left - 1) / left;
         tile->a_at = r->a_at + first;
         tile->c_at = r->c_at + first;
-        if (vectors > 0) {
-            d->isa->block[count - 1][vectors - 1](tile);
-        } else {
-            d->isa->dot[count - 1](tile);
-        }
+        fn[count - 1][wide - 1](tile);
         first += count;
     }
 }
@@ -306,9 +302,10 @@ static void forward(const lamina__conv *conv, const direct *d, const lamina_io *
         const float *image = padded_input(conv, d, io, n, io->scratch);
         const float *packed = io->packed[d->forward];
         float *out = (float *)io->out[0]->data + n * out_size;
-        lamina__direct_tile tile = {.walk = {.n = {d->window_row, conv->window.y.kernel, 1},
-                                             .a_step = {1, wide_row, 0}},
-                                    .a = image};
+        lamina__direct_tile tile = {
+            .walk = {.n = {d->window_row, conv->window.y.kernel}, .a_step = {1, wide_row}},
+            .a = image,
+            .b_is_full = 1};
         for (int64_t p = 0; p < n_panels(d->isa, d->main_filters); p++) {
             const panel part = panel_of(d->isa, d->main_filters, p);
             const int64_t wide = (int64_t)part.vectors * d->isa->width;
@@ -318,16 +315,18 @@ static void forward(const lamina__conv *conv, const direct *d, const lamina_io *
             tile.c = out + part.first;
             tile.bias = bias != NULL ? bias + part.first : NULL;
             tile.last = part.last;
-            multiply(d, &d->pixels, part.vectors, &tile);
+            multiply(d, &d->pixels, d->isa->block, part.vectors, &tile);
             packed += d->window * wide;
         }
-        for (int64_t o = d->main_filters; o < conv->out_channels; o++) {
-            tile.walk.b_step[0] = 1;
-            tile.walk.b_step[1] = d->window_row;
+        tile.walk.b_step[1] = d->window_row;
+        tile.b_column = d->window;
+        for (int64_t o = d->main_filters; o < conv->out_channels; o += LAMINA__DIRECT_DOTS) {
+            const int64_t left = conv->out_channels - o;
             tile.b = (const float *)io->weight[0]->data + o * d->window;
             tile.c = out + o;
             tile.bias = bias != NULL ? bias + o : NULL;
-            multiply(d, &d->pixels, 0, &tile);
+            multiply(d, &d->pixels, d->isa->dot,
+                     left < LAMINA__DIRECT_DOTS ? left : LAMINA__DIRECT_DOTS, &tile);
         }
     }
 }
@@ -341,10 +340,10 @@ static void backward_data(const lamina__conv *conv, const direct *d, const lamin
         const float *packed = io->packed[d->data];
         float *d_in = (float *)io->d_in[0]->data + n * in_size;
         float *sum = d->is_padded ? io->scratch : d_in;
-        lamina__direct_tile tile = {
-            .walk = {.n = {conv->out_channels, 1, 1}, .a_step = {1, 0, 0}},
-            .a = (const float *)io->d_out[0]->data + n * d->scatter.n * conv->out_channels,
-            .add = 1};
+        lamina__direct_tile tile = {.walk = {.n = {conv->out_channels, 1}, .a_step = {1, 0}},
+                                    .a = (const float *)io->d_out[0]->data +
+                                         n * d->scatter.n * conv->out_channels,
+                                    .add = 1};
 
         memset(sum, 0, (size_t)d->image * sizeof *sum);
         for (int64_t u = 0; u < conv->window.y.kernel; u++) {
@@ -354,7 +353,7 @@ static void backward_data(const lamina__conv *conv, const direct *d, const lamin
                 tile.b = packed;
                 tile.c = sum + u * d->padded_x * conv->in_channels + part.first;
                 tile.last = part.last;
-                multiply(d, &d->scatter, part.vectors, &tile);
+                multiply(d, &d->scatter, d->isa->block, part.vectors, &tile);
                 packed += conv->out_channels * tile.walk.b_step[0];
             }
         }
@@ -369,9 +368,9 @@ static void add_main(const lamina__conv *conv, const direct *d, const float *ima
                      const float *d_out, float *sums) {
     const int64_t out = conv->out_channels;
     lamina__direct_tile tile = {
-        .walk = {.n = {conv->window.x.out, conv->window.y.out, 1},
-                 .a_step = {conv->in_channels, d->padded_x * conv->in_channels, 0},
-                 .b_step = {out, conv->window.x.out * out, 0}},
+        .walk = {.n = {conv->window.x.out, conv->window.y.out},
+                 .a_step = {conv->in_channels, d->padded_x * conv->in_channels},
+                 .b_step = {out, conv->window.x.out * out}},
         .a = image,
         .add = 1};
     for (int64_t p = 0; p < n_panels(d->isa, d->main_filters); p++) {
@@ -379,7 +378,7 @@ static void add_main(const lamina__conv *conv, const direct *d, const float *ima
         tile.b = d_out + part.first;
         tile.c = sums + part.first;
         tile.last = part.last;
-        multiply(d, &d->taps, part.vectors, &tile);
+        multiply(d, &d->taps, d->isa->block, part.vectors, &tile);
     }
 }
 
@@ -387,9 +386,9 @@ static void add_main(const lamina__conv *conv, const direct *d, const float *ima
 static void add_left_over(const lamina__conv *conv, const direct *d, const float *image,
                           const float *d_out, float *d_weight) {
     const int64_t out = conv->out_channels, wide_row = d->padded_x * conv->in_channels;
-    lamina__direct_tile tile = {.walk = {.n = {conv->window.x.out, conv->window.y.out, 1},
-                                         .a_step = {out, conv->window.x.out * out, 0},
-                                         .b_step = {conv->in_channels, wide_row, 0}},
+    lamina__direct_tile tile = {.walk = {.n = {conv->window.x.out, conv->window.y.out},
+                                         .a_step = {out, conv->window.x.out * out},
+                                         .b_step = {conv->in_channels, wide_row}},
                                 .a = d_out,
                                 .add = 1};
     for (int64_t u = 0; u < conv->window.y.kernel && d->left_over.n > 0; u++) {
@@ -398,7 +397,7 @@ static void add_left_over(const lamina__conv *conv, const direct *d, const float
             tile.b = image + u * wide_row + part.first;
             tile.c = d_weight + u * d->window_row + part.first;
             tile.last = part.last;
-            multiply(d, &d->left_over, part.vectors, &tile);
+            multiply(d, &d->left_over, d->isa->block, part.vectors, &tile);
         }
     }
 }

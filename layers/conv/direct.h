@@ -1,7 +1,7 @@
 /* The inner loops of the direct convolution, one set for each instruction set.
  *
  * All passes are made of one block product: a few rows times a few vectors of columns, held in
- * registers while three nested loops walk the operands,
+ * registers while two nested loops walk the operands,
  *
  *   c[row][column] = (or +=) bias[column] + sum over i of a[row, i] * b[i, column].
  *
@@ -19,11 +19,12 @@
 #define LAMINA__DIRECT_X86 0
 #endif
 
-enum { LAMINA__DIRECT_ROWS = 8, LAMINA__DIRECT_VECTORS = 3 }; /* at most, in a block */
+/* At most, in a block. */
+enum { LAMINA__DIRECT_ROWS = 8, LAMINA__DIRECT_VECTORS = 3, LAMINA__DIRECT_DOTS = 2 };
 
-/* What i runs over: three nested loops, [0] innermost. Steps are in floats. */
+/* What i runs over: two nested loops, [0] innermost. Steps are in floats. */
 typedef struct lamina__direct_walk {
-    int64_t n[3], a_step[3], b_step[3];
+    int64_t n[2], a_step[2], b_step[2];
 } lamina__direct_walk;
 
 typedef struct lamina__direct_tile {
@@ -34,20 +35,24 @@ typedef struct lamina__direct_tile {
     float *c;
     const int64_t *c_at; /* where each row begins in c, floats */
     const float *bias;   /* NULL: none */
-    int32_t last;        /* columns in the last vector; neither b, c nor bias is touched past them */
+    int64_t b_column;    /* of dot products: from one column to the next in b, floats */
+    int32_t last;        /* columns in the last vector; b, c and bias are not touched past them */
+    int32_t b_is_full;   /* 1: b's last vector is filled up with zeros, so may be read whole */
     int32_t add;         /* 1: add to c */
 } lamina__direct_tile;
 
 typedef void lamina__direct_fn(const lamina__direct_tile *tile);
 
+/* Functions by [rows - 1][vectors or columns - 1]. */
+typedef lamina__direct_fn *lamina__direct_table[LAMINA__DIRECT_ROWS][LAMINA__DIRECT_VECTORS];
+
 typedef struct lamina__direct_isa {
     int32_t width;         /* floats in a vector */
     int32_t rows, vectors; /* of the largest block */
-    /* [rows - 1][vectors - 1] */
-    lamina__direct_fn *block[LAMINA__DIRECT_ROWS][LAMINA__DIRECT_VECTORS];
-    /* [rows - 1]: one column, summed by vectors along the innermost loop, where a and b must be
-     * contiguous: for columns that would fill little of a vector. `last` is not used. */
-    lamina__direct_fn *dot[LAMINA__DIRECT_ROWS];
+    lamina__direct_table block;
+    /* Up to LAMINA__DIRECT_DOTS single columns, b_column apart, summed by vectors along the
+     * innermost loop, where a and b must be contiguous: for what would fill little of a vector. */
+    lamina__direct_table dot;
     /* sum[j] += from[i * columns + j] for all i < rows */
     void (*sum_rows)(int64_t rows, int64_t columns, const float *from, float *sum);
 } lamina__direct_isa;

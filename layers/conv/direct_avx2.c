@@ -17,7 +17,11 @@ TARGET static inline mask mask_of(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-TARGET static inline vector load(const float *from, mask m) {
+TARGET static inline vector load(const float *from) {
+    return _mm256_loadu_ps(from);
+}
+
+TARGET static inline vector load_part(const float *from, mask m) {
     return _mm256_maskload_ps(from, m);
 }
 
@@ -49,7 +53,7 @@ TARGET static inline float sum_of(vector x) {
 
 #include "layers/conv/direct_block.h"
 
-#define ROW_OF_BLOCKS(rows) BLOCK(rows, 1) BLOCK(rows, 2) DOT(rows)
+#define ROW_OF_BLOCKS(rows) BLOCK(rows, 1) BLOCK(rows, 2) DOT(rows, 1) DOT(rows, 2)
 ROW_OF_BLOCKS(1)
 ROW_OF_BLOCKS(2)
 ROW_OF_BLOCKS(3)
@@ -66,7 +70,12 @@ const lamina__direct_isa lamina__direct_avx2 = {.width = WIDTH,
                                                           {block_4_1, block_4_2},
                                                           {block_5_1, block_5_2},
                                                           {block_6_1, block_6_2}},
-                                                .dot = {dot_1, dot_2, dot_3, dot_4, dot_5, dot_6},
+                                                .dot = {{dot_1_1, dot_1_2},
+                                                        {dot_2_1, dot_2_2},
+                                                        {dot_3_1, dot_3_2},
+                                                        {dot_4_1, dot_4_2},
+                                                        {dot_5_1, dot_5_2},
+                                                        {dot_6_1, dot_6_2}},
                                                 .sum_rows = sum_rows};
 
 #endif
