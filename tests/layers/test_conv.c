@@ -37,6 +37,26 @@ static void windows(void) {
     LAYER_CHECK("conv", cases);
 }
 
+/* Widths that leave part of a vector, of a block of rows or of a panel over, each way. */
+static void tails(void) {
+    static const layer_case cases[] = {
+        {"{filters: 50, kernel: 5}", "[3, 20, 12, 12]"},
+        {"{filters: 20, kernel: 5}", "[1, 1, 28, 28]"},
+        {"{filters: 33, kernel: 3, padding: same}", "[2, 17, 6, 7]"},
+        {"{filters: 49, kernel: [1, 3], padding: [0, 1]}", "[2, 17, 4, 5]"},
+        {"{filters: 51, kernel: [3, 1]}", "[1, 33, 6, 4]"},
+        {"{filters: 34, kernel: [2, 3], padding: [1, 0, 0, 2], bias: false}", "[1, 20, 4, 5]"},
+        {"{filters: 65, kernel: 1}", "[2, 33, 3, 3]"},
+        {"{filters: 35, kernel: 1, padding: 1}", "[1, 40, 1, 1]"},
+        {"{filters: 37, kernel: 3, padding: 1}", "[2, 5, 1, 1]"},
+        {"{filters: 33, kernel: 3, padding: 3}", "[2, 2, 3, 3]"},
+        {"{filters: 112, kernel: 2}", "[1, 3, 4, 12]"},
+        {"{filters: 9, kernel: 3, padding: 2}", "[5, 11, 1, 1]"},
+        {"{filters: 1, kernel: 3, padding: 1}", "[2, 33, 4, 5]"},
+    };
+    LAYER_CHECK("conv", cases);
+}
+
 static void groups(void) {
     static const layer_case cases[] = {
         {"{filters: 6, kernel: 3, groups: 2, padding: 1}", "[2, 4, 5, 5]"},
@@ -134,6 +154,7 @@ static void refuses(void) {
                   "did you mean \"stride\"");
 }
 
-LAMINA_TESTS({"sizes", sizes}, {"strides, dilation, padding", windows}, {"groups", groups},
+LAMINA_TESTS({"sizes", sizes}, {"strides, dilation, padding", windows},
+             {"tails of vectors and blocks", tails}, {"groups", groups},
              {"matches the formula", formula_matches}, {"its own cases", own},
              {"refuses bad shapes and parameters", refuses})
