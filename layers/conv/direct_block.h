@@ -8,6 +8,13 @@
  */
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
+/* Before the loops over a block's rows and columns: early enough for registers to hold the sums. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
 /* The sums of a block. `partial`: b ends inside its last vector. */
 INLINE void walk(const int rows, const int vectors, const int partial,
                  const lamina__direct_tile *tile, const float *const a[ROWS],
@@ -20,15 +27,15 @@ INLINE void walk(const int rows, const int vectors, const int partial,
         const float *b = tile->b + j * walk.b_step[1];
         for (int64_t i = 0; i < walk.n[0]; i++) {
             vector column[VECTORS];
-#pragma GCC unroll 3
+            UNROLL
             for (int v = 0; v < vectors; v++) {
                 column[v] = partial && v == vectors - 1 ? load_part(b + v * WIDTH, last)
                                                         : load(b + v * WIDTH);
             }
-#pragma GCC unroll 8
+            UNROLL
             for (int r = 0; r < rows; r++) {
                 const vector x = broadcast(a[r] + at);
-#pragma GCC unroll 3
+                UNROLL
                 for (int v = 0; v < vectors; v++) {
                     sum[r][v] = multiply_add(x, column[v], sum[r][v]);
                 }
@@ -44,10 +51,10 @@ INLINE void block(const int rows, const int vectors, const lamina__direct_tile *
     const float *a[ROWS];
     vector sum[ROWS][VECTORS];
 
-#pragma GCC unroll 8
+    UNROLL
     for (int r = 0; r < rows; r++) {
         a[r] = tile->a + tile->a_at[r];
-#pragma GCC unroll 3
+        UNROLL
         for (int v = 0; v < vectors; v++) {
             sum[r][v] = zero();
         }
@@ -58,30 +65,30 @@ INLINE void block(const int rows, const int vectors, const lamina__direct_tile *
         walk(rows, vectors, 1, tile, a, sum);
     }
     if (tile->bias != NULL) {
-#pragma GCC unroll 3
+        UNROLL
         for (int v = 0; v < vectors; v++) {
             const vector bias = load_part(tile->bias + v * WIDTH, v < vectors - 1 ? all : last);
-#pragma GCC unroll 8
+            UNROLL
             for (int r = 0; r < rows; r++) {
                 sum[r][v] = plus(sum[r][v], bias);
             }
         }
     }
     if (tile->add) {
-#pragma GCC unroll 8
+        UNROLL
         for (int r = 0; r < rows; r++) {
             float *c = tile->c + tile->c_at[r];
-#pragma GCC unroll 3
+            UNROLL
             for (int v = 0; v < vectors; v++) {
                 const mask m = v < vectors - 1 ? all : last;
                 store(c + v * WIDTH, m, plus(sum[r][v], load_part(c + v * WIDTH, m)));
             }
         }
     } else {
-#pragma GCC unroll 8
+        UNROLL
         for (int r = 0; r < rows; r++) {
             float *c = tile->c + tile->c_at[r];
-#pragma GCC unroll 3
+            UNROLL
             for (int v = 0; v < vectors; v++) {
                 store(c + v * WIDTH, v < vectors - 1 ? all : last, sum[r][v]);
             }
@@ -96,10 +103,10 @@ INLINE void dot(const int rows, const int columns, const lamina__direct_tile *ti
     const float *a[ROWS];
     vector sum[ROWS][LAMINA__DIRECT_DOTS];
 
-#pragma GCC unroll 8
+    UNROLL
     for (int r = 0; r < rows; r++) {
         a[r] = tile->a + tile->a_at[r];
-#pragma GCC unroll 2
+        UNROLL
         for (int v = 0; v < columns; v++) {
             sum[r][v] = zero();
         }
@@ -110,23 +117,23 @@ INLINE void dot(const int rows, const int columns, const lamina__direct_tile *ti
         for (int64_t i = 0; i < walk.n[0]; i += WIDTH) {
             const mask m = i < whole ? all : rest;
             vector column[LAMINA__DIRECT_DOTS];
-#pragma GCC unroll 2
+            UNROLL
             for (int v = 0; v < columns; v++) {
                 column[v] = load_part(b + v * tile->b_column + i, m);
             }
-#pragma GCC unroll 8
+            UNROLL
             for (int r = 0; r < rows; r++) {
                 const vector x = load_part(a[r] + at + i, m);
-#pragma GCC unroll 2
+                UNROLL
                 for (int v = 0; v < columns; v++) {
                     sum[r][v] = multiply_add(x, column[v], sum[r][v]);
                 }
             }
         }
     }
-#pragma GCC unroll 8
+    UNROLL
     for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 2
+        UNROLL
         for (int v = 0; v < columns; v++) {
             const float bias = tile->bias != NULL ? tile->bias[v] : 0.0F;
             tile->c[tile->c_at[r] + v] = sum_of(sum[r][v]) + bias;
