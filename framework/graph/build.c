@@ -2,6 +2,7 @@
  * of the weights. */
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/threads.h"
 #include "config/diag.h"
 #include "graph/net_impl.h"
@@ -210,19 +211,47 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
     return LAMINA_OK;
 }
 
+/* The kernels an earlier plan had for a layer, or NULL. */
+static const lamina__recorded_kernel *recorded_for(const lamina__net *net, const char *layer) {
+    const lamina__plan_record *recorded = net->options.recorded;
+    for (size_t r = 0; recorded != NULL && r < recorded->count; r++) {
+        if (strcmp(recorded->kernels[r].layer, layer) == 0) {
+            return &recorded->kernels[r];
+        }
+    }
+    return NULL;
+}
+
+/* A recorded kernel may not apply any more: another processor, another library, or other threads
+ * for one shard. The run goes on, but not to the same bits. */
+static void note_other_kernels(const lamina__instance *instance,
+                               const lamina__recorded_kernel *recorded) {
+    for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
+        const char *then = recorded->kernel[pass], *now = lamina__instance_kernel(instance, pass);
+        if (then != NULL && now != NULL && strcmp(then, now) != 0) {
+            lamina__log(LAMINA_LOG_WARNING,
+                        "layer \"%s\": the recorded kernel %s cannot do the pass %s here, %s does: "
+                        "the result may differ in the last bits",
+                        instance->name, then, lamina__pass_names[pass], now);
+        }
+    }
+}
+
 static lamina_status bind_layer(lamina__net *net, int32_t i, lamina_error *error) {
     lamina__layer *layer = &net->layers[i];
-    const lamina__plan_record *recorded = net->options.recorded;
+    const lamina__recorded_kernel *recorded = recorded_for(net, layer->spec->name);
     const char *all = layer->spec->kernels != NULL ? layer->spec->kernels : net->options.kernels;
     const char *wanted[LAMINA__N_PASSES] = {all, all, all};
     bool strict = layer->spec->kernels != NULL;
-    for (size_t r = 0; recorded != NULL && r < recorded->count; r++) {
-        if (strcmp(recorded->kernels[r].layer, layer->spec->name) == 0) {
-            memcpy(wanted, recorded->kernels[r].kernel, sizeof wanted);
-            strict = true;
-        }
+    if (recorded != NULL) {
+        memcpy(wanted, recorded->kernel, sizeof wanted);
+        strict = false;
     }
-    return lamina__instance_bind(layer->instance, wanted, strict, error);
+    const lamina_status status = lamina__instance_bind(layer->instance, wanted, strict, error);
+    if (status == LAMINA_OK && recorded != NULL) {
+        note_other_kernels(layer->instance, recorded);
+    }
+    return status;
 }
 
 /* ---- The network as a whole ---- */
