@@ -1,10 +1,12 @@
 /* lamina: finds the subcommand and makes sure that its output arrived. */
 #include "cli/cli.h"
+#include "layers/isa.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -41,6 +43,11 @@ static int dispatch(int argc, char **argv) {
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_help(stdout);
         return LAMINA__EXIT_DONE;
+    }
+    if (!lamina__isa_is_valid()) {
+        return lamina__usage("LAMINA_ISA=%s: must be portable, avx2 or avx512, and this processor "
+                             "has %s at most",
+                             getenv("LAMINA_ISA"), lamina__isa_name(lamina__isa_of_processor()));
     }
     name = strcmp(name, "--version") == 0 ? "version" : name;
     for (size_t i = 0; i < N_COMMANDS; i++) {

@@ -14,7 +14,7 @@
  * Each sample is computed by itself in forward and backward data, in an order that the number of
  * samples in a call does not change. */
 #include "layers/conv/conv.h"
-#include "layers/conv/direct.h"
+#include "layers/product/product.h"
 
 #if !LAMINA_LAYERS_F64
 
@@ -34,7 +34,7 @@ typedef struct panel {
 } panel;
 
 typedef struct direct {
-    const lamina__direct_isa *isa;
+    const lamina__product_isa *isa;
     int64_t padded_y, padded_x; /* pixels, of the image with its padding */
     int64_t image;              /* floats of it */
     int32_t is_padded;          /* 1: there is padding */
@@ -48,18 +48,6 @@ typedef struct direct {
     rows left_over;             /* a: gradient of the output, c: gradient of the filters */
 } direct;
 
-static const lamina__direct_isa *best_isa(void) {
-#if LAMINA__DIRECT_X86
-    if (__builtin_cpu_supports("avx512f")) {
-        return &lamina__direct_avx512;
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        return &lamina__direct_avx2;
-    }
-#endif
-    return NULL;
-}
-
 /* Where this was at least about as fast as oneDNN 2.6, one thread of a Cascade Lake server, some 40
  * shapes (times: oneDNN's by ours). oneDNN computes channels in sixteens, so it loses where they
  * leave much of one unused, and wins on the rest (0.5 to 1), on 1x1 windows too.
@@ -72,7 +60,7 @@ static const lamina__direct_isa *best_isa(void) {
 static int is_faster(const lamina__conv *conv, uint32_t pass) {
     const lamina__axis *y = &conv->window.y, *x = &conv->window.x;
     const int64_t in = conv->in_channels, filters = conv->out_channels;
-    const int wide = best_isa()->width == 16;
+    const int wide = lamina__product_to_use()->width == 16;
     const int few_left_over = filters % 16 >= 1 && filters % 16 <= 7;
 
     if (y->kernel * x->kernel == 1) {
@@ -96,18 +84,18 @@ static int32_t applies(const void *self, const lamina_setup *setup, uint32_t pas
     const lamina__axis *y = &conv->window.y, *x = &conv->window.x;
 
     return setup->threads == 1 && conv->groups == 1 && y->stride == 1 && x->stride == 1 &&
-           y->dilation == 1 && x->dilation == 1 && best_isa() != NULL && is_faster(conv, pass);
+           y->dilation == 1 && x->dilation == 1 && is_faster(conv, pass);
 }
 
 /* ---- Making it ---- */
 
-static int64_t n_panels(const lamina__direct_isa *isa, int64_t columns) {
+static int64_t n_panels(const lamina__product_isa *isa, int64_t columns) {
     const int64_t widest = (int64_t)isa->width * isa->vectors;
     return (columns + widest - 1) / widest;
 }
 
 /* Panel i of so many columns; they are about equally wide. */
-static panel panel_of(const lamina__direct_isa *isa, int64_t columns, int64_t i) {
+static panel panel_of(const lamina__product_isa *isa, int64_t columns, int64_t i) {
     const int64_t vectors = (columns + isa->width - 1) / isa->width;
     const int64_t n = n_panels(isa, columns);
     const int64_t begin = vectors * i / n, end = vectors * (i + 1) / n;
@@ -118,7 +106,7 @@ static panel panel_of(const lamina__direct_isa *isa, int64_t columns, int64_t i)
 }
 
 /* `columns` with the last vector filled up. */
-static int64_t whole_vectors(const lamina__direct_isa *isa, int64_t columns) {
+static int64_t whole_vectors(const lamina__product_isa *isa, int64_t columns) {
     return (columns + isa->width - 1) / isa->width * isa->width;
 }
 
@@ -176,7 +164,7 @@ static int make_weight_rows(const lamina__conv *conv, lamina_call *call, direct 
 static void measure(const lamina__conv *conv, direct *d) {
     const lamina__axis *y = &conv->window.y, *x = &conv->window.x;
 
-    d->isa = best_isa();
+    d->isa = lamina__product_to_use();
     d->padded_y = y->out + y->kernel - 1;
     d->padded_x = x->out + x->kernel - 1;
     d->image = d->padded_y * d->padded_x * conv->in_channels;
@@ -236,7 +224,7 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
 
 /* Panels of `columns` columns of a matrix whose element (i, j) is from[i * row + j * column]; each
  * panel is (n, its vectors), with zeros to fill the last. Returns the end of what it wrote. */
-static float *pack(const lamina__direct_isa *isa, const float *from, int64_t n, int64_t row,
+static float *pack(const lamina__product_isa *isa, const float *from, int64_t n, int64_t row,
                    int64_t columns, int64_t column, float *to) {
     for (int64_t p = 0; p < n_panels(isa, columns); p++) {
         const panel part = panel_of(isa, columns, p);
@@ -273,8 +261,8 @@ static int32_t prepare(const void *self, void *kernel, lamina_call *call, const 
 /* ---- Running ---- */
 
 /* All rows times `wide` vectors (block) or columns (dot), in blocks of about equally many rows. */
-static void multiply(const direct *d, const rows *r, const lamina__direct_table fn, int64_t wide,
-                     lamina__direct_tile *tile) {
+static void multiply(const direct *d, const rows *r, const lamina__product_table fn, int64_t wide,
+                     lamina__product_tile *tile) {
     const int64_t blocks = (r->n + d->isa->rows - 1) / d->isa->rows;
     int64_t first = 0;
     for (int64_t left = blocks; left > 0; left--) {
@@ -332,7 +320,7 @@ static void forward(const lamina__conv *conv, const direct *d, const lamina_io *
         const float *image = padded_input(conv, d, io, n, io->scratch);
         const float *packed = io->packed[d->forward];
         float *out = (float *)io->out[0]->data + n * out_size;
-        lamina__direct_tile tile = {
+        lamina__product_tile tile = {
             .walk = {.n = {d->window_row, conv->window.y.kernel}, .a_step = {1, wide_row}},
             .a = image,
             .b_is_full = 1};
@@ -350,13 +338,13 @@ static void forward(const lamina__conv *conv, const direct *d, const lamina_io *
         }
         tile.walk.b_step[1] = d->window_row;
         tile.b_column = d->window;
-        for (int64_t o = d->main_filters; o < conv->out_channels; o += LAMINA__DIRECT_DOTS) {
+        for (int64_t o = d->main_filters; o < conv->out_channels; o += LAMINA__PRODUCT_DOTS) {
             const int64_t left = conv->out_channels - o;
             tile.b = (const float *)io->weight[0]->data + o * d->window;
             tile.c = out + o;
             tile.bias = bias != NULL ? bias + o : NULL;
             multiply(d, &d->pixels, d->isa->dot,
-                     left < LAMINA__DIRECT_DOTS ? left : LAMINA__DIRECT_DOTS, &tile);
+                     left < LAMINA__PRODUCT_DOTS ? left : LAMINA__PRODUCT_DOTS, &tile);
         }
     }
 }
@@ -370,10 +358,10 @@ static void backward_data(const lamina__conv *conv, const direct *d, const lamin
         const float *packed = io->packed[d->data];
         float *d_in = (float *)io->d_in[0]->data + n * in_size;
         float *sum = d->is_padded ? io->scratch : d_in;
-        lamina__direct_tile tile = {.walk = {.n = {conv->out_channels, 1}, .a_step = {1, 0}},
-                                    .a = (const float *)io->d_out[0]->data +
-                                         n * d->scatter.n * conv->out_channels,
-                                    .add = 1};
+        lamina__product_tile tile = {.walk = {.n = {conv->out_channels, 1}, .a_step = {1, 0}},
+                                     .a = (const float *)io->d_out[0]->data +
+                                          n * d->scatter.n * conv->out_channels,
+                                     .add = 1};
 
         memset(sum, 0, (size_t)d->image * sizeof *sum);
         for (int64_t u = 0; u < conv->window.y.kernel; u++) {
@@ -397,7 +385,7 @@ static void backward_data(const lamina__conv *conv, const direct *d, const lamin
 static void add_main(const lamina__conv *conv, const direct *d, const float *image,
                      const float *d_out, float *sums) {
     const int64_t out = conv->out_channels;
-    lamina__direct_tile tile = {
+    lamina__product_tile tile = {
         .walk = {.n = {conv->window.x.out, conv->window.y.out},
                  .a_step = {conv->in_channels, d->padded_x * conv->in_channels},
                  .b_step = {out, conv->window.x.out * out}},
@@ -416,11 +404,11 @@ static void add_main(const lamina__conv *conv, const direct *d, const float *ima
 static void add_left_over(const lamina__conv *conv, const direct *d, const float *image,
                           const float *d_out, float *d_weight) {
     const int64_t out = conv->out_channels, wide_row = d->padded_x * conv->in_channels;
-    lamina__direct_tile tile = {.walk = {.n = {conv->window.x.out, conv->window.y.out},
-                                         .a_step = {out, conv->window.x.out * out},
-                                         .b_step = {conv->in_channels, wide_row}},
-                                .a = d_out,
-                                .add = 1};
+    lamina__product_tile tile = {.walk = {.n = {conv->window.x.out, conv->window.y.out},
+                                          .a_step = {out, conv->window.x.out * out},
+                                          .b_step = {conv->in_channels, wide_row}},
+                                 .a = d_out,
+                                 .add = 1};
     for (int64_t u = 0; u < conv->window.y.kernel && d->left_over.n > 0; u++) {
         for (int64_t p = 0; p < n_panels(d->isa, d->window_row); p++) {
             const panel part = panel_of(d->isa, d->window_row, p);

@@ -1,4 +1,4 @@
-/* The block products of direct.h, for the instruction set of the file that includes this. It has
+/* The block products of product.h, for the instruction set of the file that includes this. It has
  * defined
  *   TARGET                         the attribute that turns the instructions on
  *   vector, mask                   a vector of WIDTH floats; which of its elements are meant
@@ -17,9 +17,9 @@
 
 /* The sums of a block. `partial`: b ends inside its last vector. */
 INLINE void walk(const int rows, const int vectors, const int partial,
-                 const lamina__direct_tile *tile, const float *const a[ROWS],
+                 const lamina__product_tile *tile, const float *const a[ROWS],
                  vector sum[ROWS][VECTORS]) {
-    const lamina__direct_walk walk = tile->walk;
+    const lamina__product_walk walk = tile->walk;
     const mask last = mask_of(tile->last);
 
     for (int64_t j = 0; j < walk.n[1]; j++) {
@@ -46,7 +46,7 @@ INLINE void walk(const int rows, const int vectors, const int partial,
     }
 }
 
-INLINE void block(const int rows, const int vectors, const lamina__direct_tile *tile) {
+INLINE void block(const int rows, const int vectors, const lamina__product_tile *tile) {
     const mask all = mask_of(WIDTH), last = mask_of(tile->last);
     const float *a[ROWS];
     vector sum[ROWS][VECTORS];
@@ -96,12 +96,12 @@ INLINE void block(const int rows, const int vectors, const lamina__direct_tile *
     }
 }
 
-INLINE void dot(const int rows, const int columns, const lamina__direct_tile *tile) {
-    const lamina__direct_walk walk = tile->walk;
+INLINE void dot(const int rows, const int columns, const lamina__product_tile *tile) {
+    const lamina__product_walk walk = tile->walk;
     const int64_t whole = walk.n[0] / WIDTH * WIDTH;
     const mask all = mask_of(WIDTH), rest = mask_of((int)(walk.n[0] - whole));
     const float *a[ROWS];
-    vector sum[ROWS][LAMINA__DIRECT_DOTS];
+    vector sum[ROWS][LAMINA__PRODUCT_DOTS];
 
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -116,7 +116,7 @@ INLINE void dot(const int rows, const int columns, const lamina__direct_tile *ti
         const float *b = tile->b + j * walk.b_step[1];
         for (int64_t i = 0; i < walk.n[0]; i += WIDTH) {
             const mask m = i < whole ? all : rest;
-            vector column[LAMINA__DIRECT_DOTS];
+            vector column[LAMINA__PRODUCT_DOTS];
             UNROLL
             for (int v = 0; v < columns; v++) {
                 column[v] = load_part(b + v * tile->b_column + i, m);
@@ -159,10 +159,10 @@ TARGET static void sum_rows(int64_t rows, int64_t columns, const float *from, fl
 
 /* The blocks' sizes are constants inside each of these, so their sums stay in registers. */
 #define BLOCK(rows, vectors)                                                                       \
-    TARGET static void block_##rows##_##vectors(const lamina__direct_tile *tile) {                 \
+    TARGET static void block_##rows##_##vectors(const lamina__product_tile *tile) {                \
         block(rows, vectors, tile);                                                                \
     }
 #define DOT(rows, columns)                                                                         \
-    TARGET static void dot_##rows##_##columns(const lamina__direct_tile *tile) {                   \
+    TARGET static void dot_##rows##_##columns(const lamina__product_tile *tile) {                  \
         dot(rows, columns, tile);                                                                  \
     }

@@ -1,9 +1,9 @@
-/* The direct convolution's inner loops for AVX2 with FMA: blocks of 6 x 16 sums in 12 of 16
+/* The block products for AVX2 with FMA: blocks of 6 x 16 sums in 12 of 16
  * registers. */
-#include "layers/conv/direct.h"
+#include "layers/product/product.h"
 #include "layers/real.h"
 
-#if !LAMINA_LAYERS_F64 && LAMINA__DIRECT_X86
+#if !LAMINA_LAYERS_F64 && LAMINA__ISA_X86
 
 #include <immintrin.h>
 
@@ -51,7 +51,7 @@ TARGET static inline float sum_of(vector x) {
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
-#include "layers/conv/direct_block.h"
+#include "layers/product/product_block.h"
 
 #define ROW_OF_BLOCKS(rows) BLOCK(rows, 1) BLOCK(rows, 2) DOT(rows, 1) DOT(rows, 2)
 ROW_OF_BLOCKS(1)
@@ -61,21 +61,21 @@ ROW_OF_BLOCKS(4)
 ROW_OF_BLOCKS(5)
 ROW_OF_BLOCKS(6)
 
-const lamina__direct_isa lamina__direct_avx2 = {.width = WIDTH,
-                                                .rows = ROWS,
-                                                .vectors = VECTORS,
-                                                .block = {{block_1_1, block_1_2},
-                                                          {block_2_1, block_2_2},
-                                                          {block_3_1, block_3_2},
-                                                          {block_4_1, block_4_2},
-                                                          {block_5_1, block_5_2},
-                                                          {block_6_1, block_6_2}},
-                                                .dot = {{dot_1_1, dot_1_2},
-                                                        {dot_2_1, dot_2_2},
-                                                        {dot_3_1, dot_3_2},
-                                                        {dot_4_1, dot_4_2},
-                                                        {dot_5_1, dot_5_2},
-                                                        {dot_6_1, dot_6_2}},
-                                                .sum_rows = sum_rows};
+const lamina__product_isa lamina__product_avx2 = {.width = WIDTH,
+                                                  .rows = ROWS,
+                                                  .vectors = VECTORS,
+                                                  .block = {{block_1_1, block_1_2},
+                                                            {block_2_1, block_2_2},
+                                                            {block_3_1, block_3_2},
+                                                            {block_4_1, block_4_2},
+                                                            {block_5_1, block_5_2},
+                                                            {block_6_1, block_6_2}},
+                                                  .dot = {{dot_1_1, dot_1_2},
+                                                          {dot_2_1, dot_2_2},
+                                                          {dot_3_1, dot_3_2},
+                                                          {dot_4_1, dot_4_2},
+                                                          {dot_5_1, dot_5_2},
+                                                          {dot_6_1, dot_6_2}},
+                                                  .sum_rows = sum_rows};
 
 #endif
