@@ -286,6 +286,10 @@ static void note_run(differ *d) {
         lamina__text_add(d->out, "note: %d and %d shards\n", (int)a->plan.shards,
                          (int)b->plan.shards);
     }
+    if (a->plan.slices != b->plan.slices) {
+        lamina__text_add(d->out, "note: shards of %d and %d slices\n", (int)a->plan.slices,
+                         (int)b->plan.slices);
+    }
     if (!same_plan(&a->plan, &b->plan)) {
         lamina__text_add(d->out, "note: other kernels\n");
     }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define MAX_SHARDS 1024
+#define MAX_SLICES (1 << 20)
 
 static const unsigned char magic[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
 
@@ -311,7 +312,7 @@ static lamina_status fill_plan(lamina__opener *o, lamina__h5_names *cells, size_
 static lamina_status read_plan(lamina__opener *o) {
     hid_t group;
     hsize_t dim[2];
-    int64_t shards = 0;
+    int64_t shards = 0, slices = 1;
     lamina__h5_names cells = {0};
     lamina_status status = lamina__open_part(o, o->file->file, "plan", o->training, &group);
     if (group < 0) {
@@ -319,6 +320,9 @@ static lamina_status read_plan(lamina__opener *o) {
     }
     if ((status = lamina__h5_get_int(&o->in, group, "shards", 1, MAX_SHARDS, &shards)) ==
             LAMINA_OK &&
+        (!lamina__h5_has_attribute(group, "slices") ||
+         (status = lamina__h5_get_int(&o->in, group, "slices", 1, MAX_SLICES, &slices)) ==
+             LAMINA_OK) &&
         (status = lamina__h5_get_texts(&o->in, group, "kernels", 2, dim, &cells)) == LAMINA_OK) {
         status = dim[1] == LAMINA__PLAN_COLUMNS
                      ? fill_plan(o, &cells, (size_t)dim[0])
@@ -326,6 +330,7 @@ static lamina_status read_plan(lamina__opener *o) {
                                         (unsigned long long)dim[1], LAMINA__PLAN_COLUMNS);
     }
     o->checkpoint->plan.shards = (int32_t)shards;
+    o->checkpoint->plan.slices = (int32_t)slices;
     lamina__h5_names_free(&cells);
     H5Oclose(group);
     return status;

@@ -102,8 +102,11 @@ static void show_run(const shower *s) {
     }
     if (c->plan.shards > 0) {
         key(s, "plan");
-        lamina__text_add(s->out, "%d shard%s\n", (int)c->plan.shards,
-                         c->plan.shards == 1 ? "" : "s");
+        lamina__text_add(s->out, "%d shard%s", (int)c->plan.shards, c->plan.shards == 1 ? "" : "s");
+        if (c->plan.slices > 1) {
+            lamina__text_add(s->out, " of %d slices", (int)c->plan.slices);
+        }
+        lamina__text_add(s->out, "\n");
     }
 }
 

@@ -57,7 +57,7 @@ static void print_net(const lamina__experiment *experiment, const lamina__net *n
     printf("%-14s %s for one sample, forward\n", "multiply-adds",
            lamina__grouped((int64_t)sum.multiply_adds, text));
     printf("%-14s %" PRId64 ", cut into %d for %d thread%s\n", "batch", experiment->train.batch,
-           (int)lamina__net_shards(net), (int)lamina__net_threads(net),
+           (int)(lamina__net_shards(net) * lamina__net_slices(net)), (int)lamina__net_threads(net),
            lamina__net_threads(net) == 1 ? "" : "s");
     printf("%-14s %s\n", "weights", lamina__bytes_text(memory.weights, text));
     printf("%-14s %s\n", "gradients", lamina__bytes_text(memory.gradients, text));

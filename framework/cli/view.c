@@ -82,15 +82,18 @@ static void print_kernels(const lamina__net *net) {
 
 static void print_start(const lamina__event *event, const lamina__view *view) {
     const lamina__net *net = event->net;
-    char weights[32];
+    char weights[32], slices[32] = "";
     int64_t count = 0;
+    if (lamina__net_slices(net) > 1) {
+        snprintf(slices, sizeof(slices), " of %d slices", (int)lamina__net_slices(net));
+    }
     for (int32_t i = 0; i < lamina__net_n_weights(net); i++) {
         count += lamina__shape_count(&lamina__net_weight_at(net, i).weight->shape);
     }
     int32_t shards = lamina__net_shards(net), threads = lamina__net_threads(net);
-    lamina__say(stdout, "%s: %d layers, %s weights, %d shard%s on %d thread%s; writing to %s",
+    lamina__say(stdout, "%s: %d layers, %s weights, %d shard%s%s on %d thread%s; writing to %s",
                 view->config, (int)lamina__net_n_layers(net), lamina__grouped(count, weights),
-                (int)shards, shards == 1 ? "" : "s", (int)threads, threads == 1 ? "" : "s",
+                (int)shards, shards == 1 ? "" : "s", slices, (int)threads, threads == 1 ? "" : "s",
                 view->out);
     print_kernels(net);
     if (event->path != NULL) {

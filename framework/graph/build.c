@@ -23,21 +23,38 @@ void lamina__plan_record_free(lamina__plan_record *record) {
 
 /* ---- The cut ---- */
 
+/* Slices go through all layers one after the other, so none may wait for the whole batch. */
+static bool may_slice(const lamina__net *net) {
+    bool by_shard = !net->all_whole;
+    for (size_t i = 0; i < net->network->count; i++) {
+        const uint32_t flags = net->network->layers[i].entry->type->flags;
+        by_shard = by_shard && (flags & LAMINA_COUPLES_BATCH) == 0;
+    }
+    return by_shard;
+}
+
 static void decide_cut(lamina__net *net) {
     const lamina__net_options *options = &net->options;
+    const lamina__plan_record *recorded = options->recorded;
     net->threads = options->threads > 0 ? options->threads : lamina__default_threads();
-    net->shards = net->threads;
-    if (options->shards > 0) {
-        net->shards = options->shards;
-    }
-    if (options->recorded != NULL && options->recorded->shards > 0) {
-        net->shards = options->recorded->shards;
+    net->shards = options->shards > 0 ? options->shards : net->threads;
+    net->slices = options->slices > 0 ? options->slices : 1;
+    if (recorded != NULL && recorded->shards > 0) {
+        net->shards = recorded->shards;
+        net->slices = recorded->slices > 0 ? recorded->slices : 1;
     }
     if (net->shards > options->batch) {
         net->shards = (int32_t)options->batch;
     }
     net->all_whole = net->shards == 1 && net->threads > 1;
-    net->max_shard = (options->batch + net->shards - 1) / net->shards;
+    if (!may_slice(net)) {
+        net->slices = 1;
+    }
+    if (net->slices > options->batch / net->shards) {
+        net->slices = (int32_t)(options->batch / net->shards);
+    }
+    net->parts = net->shards * net->slices;
+    net->max_part = (options->batch + net->parts - 1) / net->parts;
 }
 
 #define MAX_SAMPLES 16
@@ -69,9 +86,9 @@ static int32_t call_sizes(const lamina__net *net, bool whole, int64_t sizes[MAX_
             n = add_size(sizes, n, batch);
             continue;
         }
-        /* A shard gets the floor or the ceiling of an even share. */
-        n = add_size(sizes, n, batch / net->shards);
-        n = add_size(sizes, n, (batch + net->shards - 1) / net->shards);
+        /* A part gets the floor or the ceiling of an even share. */
+        n = add_size(sizes, n, batch / net->parts);
+        n = add_size(sizes, n, (batch + net->parts - 1) / net->parts);
     }
     return n;
 }

@@ -58,7 +58,7 @@ static lamina_status backward_lane(lamina__net *net, int32_t i, int32_t l) {
     const lamina_status status = lamina__instance_backward(layer->instance, &lane->call, &lane->io);
     for (int32_t k = 0; status == LAMINA_OK && k < layer->instance->n_in; k++) {
         if (layer->d_in_apart[k].store >= 0) {
-            const int32_t view = layer->whole ? net->shards : l;
+            const int32_t view = layer->whole ? net->parts : l;
             add_into(&net->values[layer->value_in[k]].gradient.view[view],
                      &layer->d_in_apart[k].view[view]);
         }
@@ -82,7 +82,7 @@ static void run_lane(const unit_work *work, int32_t l) {
     lamina__net *net = work->net;
     const lamina__unit *unit = work->unit;
     if (net->layers[unit->begin].lanes[l].io.samples == 0) {
-        return; /* fewer samples than shards */
+        return; /* fewer samples than parts */
     }
     lamina_status status = LAMINA_OK;
     for (int32_t i = unit->begin; work->forward && status == LAMINA_OK && i < unit->end; i++) {
@@ -101,8 +101,11 @@ static void run_lane(const unit_work *work, int32_t l) {
 
 static void unit_thread(void *arg, int thread, int threads) {
     const unit_work *work = arg;
+    const int32_t slices = work->net->slices;
     for (int32_t s = thread; s < work->net->shards; s += threads) {
-        run_lane(work, s);
+        for (int32_t l = s * slices; l < (s + 1) * slices; l++) {
+            run_lane(work, l);
+        }
     }
 }
 
@@ -165,7 +168,7 @@ static void prepare_thread(void *arg, int thread, int threads) {
         const lamina__layer *layer = &net->layers[i];
         if (!layer->whole && lamina__instance_has_prepare(layer->instance) &&
             turn++ % threads == thread) {
-            prepare_layer(net, i, thread);
+            prepare_layer(net, i, thread * net->slices);
         }
     }
 }
@@ -210,7 +213,7 @@ static void set_call(lamina__net *net, int32_t phase, int64_t step) {
 
 static const float *losses(const lamina__net *net) {
     const lamina__value *value = &net->values[net->layers[net->loss].value_out[0]];
-    return value->data.view[net->shards].data;
+    return value->data.view[net->parts].data;
 }
 
 static bool sum_losses(const lamina__net *net, lamina__result *result) {

@@ -24,7 +24,7 @@ static size_t store_bytes(const lamina__net *net, const lamina__views *views) {
     const lamina__store *store = &net->stores[views->store];
     const size_t samples = store->place == LAMINA__PLACE_COMMON
                                ? (size_t)net->options.batch
-                               : (size_t)net->shards * (size_t)net->max_shard;
+                               : (size_t)net->shards * (size_t)net->max_part;
     return store->sample_bytes * samples;
 }
 

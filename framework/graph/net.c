@@ -18,6 +18,10 @@ int32_t lamina__net_shards(const lamina__net *net) {
     return net->shards;
 }
 
+int32_t lamina__net_slices(const lamina__net *net) {
+    return net->slices;
+}
+
 int32_t lamina__net_threads(const lamina__net *net) {
     return net->threads;
 }
@@ -68,9 +72,9 @@ lamina_status lamina__net_output(const lamina__net *net, int32_t layer, int32_t 
         return LAMINA_ERROR_USAGE;
     }
     const lamina__value *value = &net->values[net->layers[layer].value_out[output]];
-    *out = value->data.view[net->shards];
+    *out = value->data.view[net->parts];
     if (value->gradient.view != NULL) {
-        *d_out = value->gradient.view[net->shards];
+        *d_out = value->gradient.view[net->parts];
     } else {
         *d_out = (lamina_tensor){0};
     }

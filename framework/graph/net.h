@@ -7,6 +7,11 @@
  * an arena: each shard has a part of its own where tensors share memory when they are never alive
  * at the same time, and tensors that whole-batch layers touch lie in a common part.
  *
+ * A shard may be cut again, into slices: its thread takes them one after the other, each forward
+ * and then backward through the whole network. They use the same memory and add to the same
+ * gradients, so the activations of a slice stay in the core's cache where those of a shard would
+ * not. That needs a network whose layers are all called by shard; in any other there is one slice.
+ *
  * After lamina__net_build a step allocates nothing. One thread uses a net at a time. */
 #ifndef LAMINA_GRAPH_NET_H
 #define LAMINA_GRAPH_NET_H
@@ -23,7 +28,7 @@ typedef struct lamina__recorded_kernel {
 } lamina__recorded_kernel;
 
 typedef struct lamina__plan_record {
-    int32_t shards;
+    int32_t shards, slices; /* slices 0: as 1 */
     lamina__recorded_kernel *kernels;
     size_t count;
 } lamina__plan_record;
@@ -37,6 +42,7 @@ typedef struct lamina__net_options {
     int64_t classes;     /* labels are below this; a loss needs as many outputs; 0: unchecked */
     int threads;         /* 0: lamina__default_threads() */
     int shards;          /* 0: decided here */
+    int slices;          /* of each shard; 0: decided here */
     bool training;       /* false: forward only */
     bool keep_all;       /* every tensor keeps its memory to the end of the step (dump) */
     bool shapes_only;    /* shapes, kernels and plan, but no memory: for `summary` */
@@ -59,6 +65,7 @@ int32_t lamina__net_n_layers(const lamina__net *);
 const lamina__instance *lamina__net_layer(const lamina__net *, int32_t layer);
 const lamina__layer_spec *lamina__net_layer_spec(const lamina__net *, int32_t layer);
 int32_t lamina__net_shards(const lamina__net *);
+int32_t lamina__net_slices(const lamina__net *); /* of each shard */
 int32_t lamina__net_threads(const lamina__net *);
 int64_t lamina__net_classes(const lamina__net *);    /* outputs of what the loss is given */
 int32_t lamina__net_loss_layer(const lamina__net *); /* -1: none */

@@ -1,9 +1,12 @@
 /* Inside a net: what build.c makes, plan.c places in memory and executor.c runs.
  *
  * Values are the activations: the images, the labels, and every layer's outputs. A value lives in a
- * store, a piece of the arena; values that are computed in place share one. Each value has a view
- * for each shard and one of the whole batch. A lane is what one call into a layer needs: one for
- * each shard, or a single one for a layer that is called on the whole batch. */
+ * store, a piece of the arena; values that are computed in place share one.
+ *
+ * A part is what one call by shard gets: a slice of a shard, or the shard when it has one slice.
+ * The batch is cut evenly into parts, and part p belongs to shard p / slices. Each value has a view
+ * for each part and one of the whole batch. A lane is what one call into a layer needs: one for
+ * each part, or a single one for a layer that is called on the whole batch. */
 #ifndef LAMINA_GRAPH_NET_IMPL_H
 #define LAMINA_GRAPH_NET_IMPL_H
 
@@ -24,10 +27,10 @@ typedef struct lamina__store {
     size_t offset;       /* in its part of the arena */
 } lamina__store;
 
-/* A tensor somewhere in memory, seen whole and by shard. */
+/* A tensor somewhere in memory, seen whole and by part. */
 typedef struct lamina__views {
     int32_t store;       /* -1: there is no such tensor */
-    lamina_tensor *view; /* shards + 1: [shards] is the whole batch */
+    lamina_tensor *view; /* parts + 1: [parts] is the whole batch */
 } lamina__views;
 
 typedef struct lamina__value {
@@ -80,9 +83,9 @@ typedef struct lamina__not_finite {
 struct lamina__net {
     lamina__net_options options;
     const lamina__network *network;
-    int32_t shards, threads;
-    bool all_whole;    /* one shard, several threads: kernels use the threads */
-    int64_t max_shard; /* samples in the largest shard */
+    int32_t shards, slices, parts, threads; /* parts: shards * slices */
+    bool all_whole;   /* one shard, several threads: kernels use the threads */
+    int64_t max_part; /* samples in the largest part */
 
     int32_t n_layers, n_values, n_stores, n_units, n_weights, n_states;
     lamina__layer *layers;
@@ -118,9 +121,9 @@ struct lamina__net {
     lamina__not_finite *not_finite; /* for each thread */
 };
 
-/* How many samples shard s of n has, and where they begin. */
-static inline int64_t lamina__shard_begin(int64_t samples, int32_t shard, int32_t shards) {
-    return samples * shard / shards;
+/* Where the samples of a part begin; it has those up to where the next one's begin. */
+static inline int64_t lamina__part_begin(int64_t samples, int32_t part, int32_t parts) {
+    return samples * part / parts;
 }
 
 /* plan.c */

@@ -266,7 +266,7 @@ static bool place_saved(lamina__net *net) {
 
 static size_t store_bytes(const lamina__net *net, const lamina__store *store) {
     const int64_t samples =
-        store->place == LAMINA__PLACE_COMMON ? net->options.batch : net->max_shard;
+        store->place == LAMINA__PLACE_COMMON ? net->options.batch : net->max_part;
     return round_up(store->sample_bytes * (size_t)samples);
 }
 

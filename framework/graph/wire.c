@@ -1,4 +1,4 @@
-/* Wiring a net: memory for the plan, a view of every tensor for every shard, and the lanes' lists
+/* Wiring a net: memory for the plan, a view of every tensor for every part, and the lanes' lists
  * of them. Done once; a step only changes views when the batch size changes, and the two pointers
  * to the batch itself. */
 #include "base/alloc.h"
@@ -15,12 +15,12 @@ typedef struct view_list {
     lamina_tensor *next;
 } view_list;
 
-/* Hands out shards + 1 views of a tensor. */
+/* Hands out parts + 1 views of a tensor. */
 static void take_views(view_list *list, lamina__views *views, const lamina_shape *shape) {
     views->view = list->next;
-    list->next += list->net->shards + 1;
-    for (int32_t s = 0; s <= list->net->shards; s++) {
-        lamina__tensor_view(&views->view[s], shape, NULL);
+    list->next += list->net->parts + 1;
+    for (int32_t p = 0; p <= list->net->parts; p++) {
+        lamina__tensor_view(&views->view[p], shape, NULL);
     }
 }
 
@@ -29,7 +29,7 @@ static size_t count_views(const lamina__net *net) {
     for (int32_t i = 0; i < net->n_layers; i++) {
         tensors += (size_t)net->layers[i].instance->n_in + (size_t)net->layers[i].instance->n_saved;
     }
-    return tensors * ((size_t)net->shards + 1);
+    return tensors * ((size_t)net->parts + 1);
 }
 
 static bool is_loss_output(const lamina__net *net, const lamina__value *value) {
@@ -64,21 +64,21 @@ static lamina_status make_views(lamina__net *net, lamina_error *error) {
     return LAMINA_OK;
 }
 
-/* Where each shard's part of the arena begins. */
-static char *shard_part(const lamina__net *net, int32_t shard) {
+/* Where the memory of a part's shard begins in the arena. */
+static char *shard_memory(const lamina__net *net, int32_t part) {
     return net->arena + net->common_bytes + net->common_scratch +
-           (size_t)shard * (net->shard_bytes + net->shard_scratch);
+           (size_t)(part / net->slices) * (net->shard_bytes + net->shard_scratch);
 }
 
 static void bind_views(lamina__net *net, lamina__views *views, int64_t samples) {
     if (views->view == NULL) {
         return;
     }
-    for (int32_t s = 0; s <= net->shards; s++) {
-        lamina_tensor *view = &views->view[s];
-        const bool all = s == net->shards;
-        const int64_t begin = all ? 0 : lamina__shard_begin(samples, s, net->shards);
-        const int64_t end = all ? samples : lamina__shard_begin(samples, s + 1, net->shards);
+    for (int32_t p = 0; p <= net->parts; p++) {
+        lamina_tensor *view = &views->view[p];
+        const bool all = p == net->parts;
+        const int64_t begin = all ? 0 : lamina__part_begin(samples, p, net->parts);
+        const int64_t end = all ? samples : lamina__part_begin(samples, p + 1, net->parts);
         view->shape.dim[0] = end - begin;
         if (views->store < 0) { /* the loss's own gradient */
             view->data = net->loss_gradient + begin;
@@ -88,16 +88,16 @@ static void bind_views(lamina__net *net, lamina__views *views, int64_t samples) 
         if (store->place == LAMINA__PLACE_COMMON) {
             view->data = net->arena + store->offset + (size_t)begin * store->sample_bytes;
         } else if (store->place == LAMINA__PLACE_SHARD) {
-            view->data = all ? NULL : shard_part(net, s) + store->offset;
+            view->data = all ? NULL : shard_memory(net, p) + store->offset;
         }
     }
 }
 
 static void bind_lane(lamina__net *net, lamina__layer *layer, int32_t l, int64_t samples) {
     lamina_io *io = &layer->lanes[l].io;
-    const int32_t shards = layer->whole ? 1 : net->shards;
-    io->first_sample = lamina__shard_begin(samples, l, shards);
-    io->samples = lamina__shard_begin(samples, l + 1, shards) - io->first_sample;
+    const int32_t parts = layer->whole ? 1 : net->parts;
+    io->first_sample = lamina__part_begin(samples, l, parts);
+    io->samples = lamina__part_begin(samples, l + 1, parts) - io->first_sample;
     io->batch = samples;
 }
 
@@ -133,22 +133,22 @@ void lamina__net_bind_batch(lamina__net *net, const lamina__batch *batch) {
     const lamina__value *data = &net->values[LAMINA__VALUE_DATA];
     const lamina__value *target = &net->values[LAMINA__VALUE_TARGET];
     const int64_t size = lamina__shape_count(&data->shape) / data->shape.dim[0];
-    for (int32_t s = 0; s <= net->shards; s++) {
+    for (int32_t p = 0; p <= net->parts; p++) {
         const int64_t begin =
-            s == net->shards ? 0 : lamina__shard_begin(batch->samples, s, net->shards);
+            p == net->parts ? 0 : lamina__part_begin(batch->samples, p, net->parts);
         /* Layers only read their inputs. */
-        data->data.view[s].data = (float *)(uintptr_t)(batch->images + begin * size);
-        target->data.view[s].data = (int32_t *)(uintptr_t)(batch->labels + begin);
+        data->data.view[p].data = (float *)(uintptr_t)(batch->images + begin * size);
+        target->data.view[p].data = (int32_t *)(uintptr_t)(batch->labels + begin);
     }
     net->batch = batch;
 }
 
 /* ---- Lanes ---- */
 
-/* The view a lane uses: its shard's, or the whole. */
+/* The view a lane uses: its part's, or the whole. */
 static const lamina_tensor *view_for(const lamina__net *net, const lamina__layer *layer,
                                      const lamina__views *views, int32_t lane) {
-    return &views->view[layer->whole ? net->shards : lane];
+    return &views->view[layer->whole ? net->parts : lane];
 }
 
 static void point_inputs(const lamina__net *net, const lamina__layer *layer, int32_t l,
@@ -178,6 +178,7 @@ static void point_outputs(const lamina__net *net, const lamina__layer *layer, in
 static void point_weights(const lamina__net *net, const lamina__layer *layer, int32_t l,
                           const lamina_tensor **weight, const lamina_tensor **d_weight) {
     lamina__lane *lane = &layer->lanes[l];
+    const int64_t shard = l / net->slices;
     for (int32_t k = 0; k < layer->instance->n_weights; k++) {
         const lamina__net_weight *w = &net->weights[layer->first_weight + k];
         weight[k] = &net->weight_views[layer->first_weight + k];
@@ -186,7 +187,7 @@ static void point_weights(const lamina__net *net, const lamina__layer *layer, in
             continue;
         }
         lamina__weight_view(&lane->d_weight[k], w->weight,
-                            net->gradient_block + l * net->weight_floats + w->offset);
+                            net->gradient_block + shard * net->weight_floats + w->offset);
         d_weight[k] = &lane->d_weight[k];
     }
 }
@@ -222,10 +223,10 @@ static lamina_status wire_lane(lamina__net *net, lamina__layer *layer, int32_t l
         lane->packed[k] = net->packed_block + layer->packed_offset[k];
     }
     char *scratch =
-        layer->whole ? net->arena + net->common_bytes : shard_part(net, l) + net->shard_bytes;
+        layer->whole ? net->arena + net->common_bytes : shard_memory(net, l) + net->shard_bytes;
     lane->io = (lamina_io){.struct_size = sizeof(lamina_io),
                            .phase = LAMINA_TRAIN,
-                           .shard = l,
+                           .shard = l / net->slices,
                            .in = in,
                            .out = out,
                            .weight = weight,
@@ -296,7 +297,7 @@ lamina_status lamina__net_wire(lamina__net *net, lamina_error *error) {
     view_weights(net);
     for (int32_t i = 0; i < net->n_layers; i++) {
         lamina__layer *layer = &net->layers[i];
-        const int32_t lanes = layer->whole ? 1 : net->shards;
+        const int32_t lanes = layer->whole ? 1 : net->parts;
         layer->lanes = lamina__calloc((size_t)lanes, sizeof *layer->lanes);
         if (layer->lanes == NULL) {
             return lamina__fail_memory(error, "the network's lanes");

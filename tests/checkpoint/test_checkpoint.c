@@ -54,6 +54,7 @@ static void check_progress(const lamina__checkpoint *c) {
 
 static void check_plan(const lamina__checkpoint *c, const saved_net *n) {
     CU_ASSERT_EQUAL(c->plan.shards, lamina__net_shards(n->net));
+    CU_ASSERT_EQUAL(c->plan.slices, lamina__net_slices(n->net));
     CU_ASSERT_EQUAL_FATAL(c->plan.count, 6);
     for (int32_t i = 0; i < 6; i++) {
         const lamina__instance *layer = lamina__net_layer(n->net, i);

@@ -262,6 +262,13 @@ static void no_samples(hid_t f) {
 static void many_shards(hid_t f) {
     set_int(f, "/plan", "shards", 1025);
 }
+static void no_slices(hid_t f) {
+    set_int(f, "/plan", "slices", 0);
+}
+/* As files were written before there were slices. */
+static void no_word_of_slices(hid_t f) {
+    remove_attribute(f, "/plan", "slices");
+}
 static void no_progress(hid_t f) {
     H5Ldelete(f, "/progress", H5P_DEFAULT);
 }
@@ -426,6 +433,7 @@ static const change changes[] = {
      "position 41 is behind the last of the 40"},
     {"no samples", no_samples, "/data/train/samples: is 0"},
     {"many shards", many_shards, "/plan/shards: is 1025, which cannot be"},
+    {"no slices", no_slices, "/plan/slices: is 0, which cannot be"},
     {"no progress", no_progress, "/progress: this group is missing"},
     {"no config", no_config, "/config: this group is missing"},
     {"uneven columns", uneven_columns, "/metrics/train/loss: has 10 values, its neighbours have 3"},
@@ -451,6 +459,7 @@ static const change changes[] = {
     {"same data everywhere", same_data_everywhere, "the tensors together are larger than the file"},
     {"narrow plan", narrow_plan, "/plan/kernels: has 2 columns instead of 4"},
     {"negative state version", negative_state_version, "/state_version: is -2"},
+    {"no word of slices", no_word_of_slices, NULL},
     {"extras", extras, NULL},
     {"bare weights", bare_weights, NULL},
 };

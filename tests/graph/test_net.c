@@ -30,6 +30,23 @@ static const char *const plain = "- conv: {name: a, filters: 6, kernel: 3}\n"
                                  "- linear: {units: 5}\n"
                                  "- softmax_loss\n";
 
+/* Branches and saved tensors, but nothing that couples the batch: its shards may be cut into
+ * slices.
+ */
+static const char *const sliceable = "- conv: {name: a, filters: 4, kernel: 3, padding: 1}\n"
+                                     "- relu: {name: r}\n"
+                                     "- conv: {name: b, filters: 4, kernel: 3, padding: 1}\n"
+                                     "- test_split: {name: cut, from: b}\n"
+                                     "- test_add: {name: halves, from: [cut:1, cut]}\n"
+                                     "- conv: {name: wide, filters: 4, kernel: 1}\n"
+                                     "- test_pack: {name: pack}\n"
+                                     "- test_add: {name: sum, from: [r, pack]}\n"
+                                     "- test_noise: {name: noise}\n"
+                                     "- test_add: {name: twice, from: [noise, noise]}\n"
+                                     "- max_pool: {name: pool, kernel: 2}\n"
+                                     "- linear: {name: fc, units: 5}\n"
+                                     "- softmax_loss: {name: loss}\n";
+
 /* The same without kinks, for finite differences. */
 static const char *const smooth = "- conv: {name: a, filters: 4, kernel: 3, padding: 1}\n"
                                   "- softmax: {name: r}\n"
@@ -86,8 +103,10 @@ static double largest_difference(const float *a, const float *b, int64_t n) {
 }
 
 static void compare_cuts(const char *layers) {
-    static const int cuts[][3] = {{1, 2, 0}, {2, 2, 0}, {2, 3, 0}, {2, 5, 0},
-                                  {2, 1, 0}, {2, 2, 1}, {1, 1, 1}};
+    /* threads, shards, slices, keep_all */
+    static const int cuts[][4] = {{1, 2, 1, 0}, {2, 2, 1, 0}, {2, 3, 1, 0}, {2, 5, 1, 0},
+                                  {2, 1, 1, 0}, {2, 2, 1, 1}, {1, 1, 1, 1}, {1, 1, 3, 0},
+                                  {2, 2, 2, 0}, {2, 2, 4, 1}, {2, 3, 3, 0}, {1, 1, 10, 0}};
     static const int64_t sizes[] = {10, 7, 3, 10};
     static test_batch b;
     const lamina__net_options one = options_for(1, 1);
@@ -95,7 +114,8 @@ static void compare_cuts(const char *layers) {
     TEST_TEXT(test_net_error(&base), "");
     for (size_t c = 0; c < sizeof cuts / sizeof cuts[0] && base.net != NULL; c++) {
         lamina__net_options options = options_for(cuts[c][0], cuts[c][1]);
-        options.keep_all = cuts[c][2];
+        options.slices = cuts[c][2];
+        options.keep_all = cuts[c][3];
         test_net t = test_net_make(layers, &options);
         TEST_TEXT(test_net_error(&t), "");
         for (size_t s = 0; s < 4 && t.net != NULL; s++) {
@@ -121,6 +141,67 @@ static void cuts_agree_plain(void) {
 
 static void cuts_agree_branched(void) {
     compare_cuts(branched);
+}
+
+static void cuts_agree_sliced(void) {
+    compare_cuts(sliceable);
+}
+
+/* A layer on the whole batch would have to wait for all slices, so there are none; and there are
+ * never more than samples. */
+static void slices_where_they_can_be(void) {
+    static const struct {
+        const char *const *layers;
+        int threads, shards, slices, expected;
+    } cases[] = {{&plain, 2, 2, 3, 3},    {&plain, 1, 1, 4, 4},     {&plain, 2, 1, 4, 1},
+                 {&plain, 2, 3, 100, 3},  {&sliceable, 2, 2, 2, 2}, {&branched, 2, 2, 3, 1},
+                 {&branched, 1, 1, 4, 1}, {&plain, 2, 2, 0, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lamina__net_options options = options_for(cases[i].threads, cases[i].shards);
+        options.slices = cases[i].slices;
+        test_net t = test_net_make(*cases[i].layers, &options);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+        CU_ASSERT_EQUAL(lamina__net_slices(t.net), cases[i].expected);
+        test_net_free(&t);
+    }
+}
+
+/* Slices use the same memory one after the other. */
+static void slices_need_less_memory(void) {
+    size_t activations[2];
+    for (int k = 0; k < 2; k++) {
+        lamina__net_options options = options_for(1, 1);
+        options.batch = 1000; /* more than the scratch of a call */
+        options.slices = k == 0 ? 1 : 5;
+        test_net t = test_net_make(plain, &options);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+        activations[k] = lamina__net_memory(t.net).activations;
+        test_net_free(&t);
+    }
+    CU_ASSERT(2 * activations[1] < activations[0]);
+}
+
+/* A recorded plan decides over what is asked for, and gives the same bits. */
+static void recorded_slices_are_kept(void) {
+    static test_batch b;
+    const lamina__plan_record record = {.shards = 2, .slices = 3};
+    float *gradient[2];
+    int64_t floats = 0;
+    for (int k = 0; k < 2; k++) {
+        lamina__result result;
+        lamina__net_options options = options_for(2, 2);
+        options.slices = k == 0 ? 3 : 1;
+        options.recorded = k == 0 ? NULL : &record;
+        test_net t = test_net_make(plain, &options);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+        CU_ASSERT_EQUAL(lamina__net_slices(t.net), 3);
+        floats = lamina__net_weight_floats(t.net);
+        gradient[k] = gradient_of(&t, &b, 10, &result);
+        test_net_free(&t);
+    }
+    CU_ASSERT_EQUAL(memcmp(gradient[0], gradient[1], (size_t)floats * sizeof(float)), 0);
+    lamina__free(gradient[0]);
+    lamina__free(gradient[1]);
 }
 
 /* The whole net against finite differences of its loss, weight by weight. */
@@ -156,13 +237,14 @@ static void gradient_is_the_slope(void) {
 }
 
 /* Sharing memory and working in place changes no bit: ten steps against a net that keeps all. */
-static void memory_plan_changes_nothing(void) {
+static void compare_memory_plans(const char *layers, int slices) {
     static test_batch b;
     lamina__net_options options = options_for(2, 2);
     options.kernels = NULL;
-    test_net small = test_net_make(branched, &options);
+    options.slices = slices;
+    test_net small = test_net_make(layers, &options);
     options.keep_all = true;
-    test_net large = test_net_make(branched, &options);
+    test_net large = test_net_make(layers, &options);
     CU_ASSERT_PTR_NOT_NULL_FATAL(small.net);
     CU_ASSERT_PTR_NOT_NULL_FATAL(large.net);
     CU_ASSERT(lamina__net_memory(small.net).activations <
@@ -181,22 +263,29 @@ static void memory_plan_changes_nothing(void) {
     CU_ASSERT_EQUAL(memcmp(lamina__net_weight_block(small.net), lamina__net_weight_block(large.net),
                            (size_t)lamina__net_weight_floats(small.net) * sizeof(float)),
                     0);
-    CU_ASSERT_EQUAL(memcmp(lamina__net_state_at(small.net, 0).data,
-                           lamina__net_state_at(large.net, 0).data, 4 * sizeof(float)),
-                    0);
+    if (lamina__net_n_states(small.net) > 0)
+        CU_ASSERT_EQUAL(memcmp(lamina__net_state_at(small.net, 0).data,
+                               lamina__net_state_at(large.net, 0).data, 4 * sizeof(float)),
+                        0);
     test_net_free(&small);
     test_net_free(&large);
 }
 
-/* The result depends on the number of shards, not on the threads that take them. */
-static void threads_change_nothing(void) {
+static void memory_plan_changes_nothing(void) {
+    compare_memory_plans(branched, 1);
+    compare_memory_plans(sliceable, 3);
+}
+
+/* The result depends on shards and slices, not on the threads that take them. */
+static void compare_threads(const char *layers, int shards, int slices) {
     static test_batch b;
     float *gradient[3];
     int64_t floats = 0;
     for (int k = 0; k < 3; k++) {
         lamina__result result;
-        const lamina__net_options options = options_for(k + 1, 4);
-        test_net t = test_net_make(branched, &options);
+        lamina__net_options options = options_for(k + 1, shards);
+        options.slices = slices;
+        test_net t = test_net_make(layers, &options);
         CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
         floats = lamina__net_weight_floats(t.net);
         gradient[k] = gradient_of(&t, &b, 10, &result);
@@ -207,6 +296,12 @@ static void threads_change_nothing(void) {
     for (int k = 0; k < 3; k++) {
         lamina__free(gradient[k]);
     }
+}
+
+static void threads_change_nothing(void) {
+    compare_threads(branched, 4, 1);
+    compare_threads(sliceable, 4, 2);
+    compare_threads(plain, 3, 3);
 }
 
 static void learns(void) {
@@ -395,6 +490,10 @@ static void initialisers_are_followed(void) {
 
 LAMINA_TESTS({"every cut gives the same gradient", cuts_agree_plain},
              {"every cut of a branched net, too", cuts_agree_branched},
+             {"every cut with slices, too", cuts_agree_sliced},
+             {"slices where they can be", slices_where_they_can_be},
+             {"slices need less memory", slices_need_less_memory},
+             {"recorded slices are kept", recorded_slices_are_kept},
              {"the gradient is the slope of the loss", gradient_is_the_slope},
              {"the memory plan changes nothing", memory_plan_changes_nothing},
              {"the number of threads changes nothing", threads_change_nothing}, {"learns", learns},

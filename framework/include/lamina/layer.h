@@ -246,8 +246,9 @@ enum { LAMINA_TRAIN = 1, LAMINA_EVAL = 2 };
 /* Arrays have one entry for each declared thing, in the order of declaration. */
 typedef struct lamina_io {
     size_t struct_size;
-    int32_t phase;        /* LAMINA_TRAIN or LAMINA_EVAL */
-    int32_t shard;        /* 0 .. shards-1 */
+    int32_t phase; /* LAMINA_TRAIN or LAMINA_EVAL */
+    int32_t shard; /* 0 .. shards-1; one shard's samples may come in several calls, one by one:
+                      forward and backward of the first, then of the next */
     int64_t first_sample; /* of this call, in the batch */
     int64_t samples;      /* in this call */
     int64_t batch;        /* samples in the whole batch */
