@@ -291,17 +291,37 @@ static lamina_status name_output(const lamina__net *net, int32_t i, int32_t l, c
     return LAMINA_OK;
 }
 
-/* The loss is not finite: goes forward again, layer by layer, to find where that begins. The
- * weights are still those that led to it. */
+/* Takes one lane through a unit, up to layer `end`; returns the layer whose output is not finite
+ * and names it in error, or `end`. */
+static int32_t name_in_lane(lamina__net *net, const lamina__unit *unit, int32_t l, int32_t end,
+                            const char *where, lamina_status *status, lamina_error *error) {
+    for (int32_t i = unit->begin; i < end; i++) {
+        if (forward_lane(net, i, l) != LAMINA_OK) {
+            *status = collect_failure(net, error);
+            return i;
+        }
+        const lamina_status named = name_output(net, i, l, where, error);
+        if (named != LAMINA_OK) {
+            *status = named;
+            return i;
+        }
+    }
+    return end;
+}
+
+/* The loss is not finite: goes forward again, to find the first layer where that begins. The
+ * weights are still those that led to it. Slices share memory, so each goes through its unit by
+ * itself. */
 static lamina_status name_culprit(lamina__net *net, const char *where, lamina_error *error) {
     lamina_status status = name_weight(net, where, error);
-    for (int32_t i = 0; status == LAMINA_OK && i < net->n_layers; i++) {
-        for (int32_t l = 0; status == LAMINA_OK && l < net->layers[i].n_lanes; l++) {
-            if (net->layers[i].lanes[l].io.samples == 0) {
-                continue;
+    for (int32_t u = 0; status == LAMINA_OK && u < net->n_units; u++) {
+        const lamina__unit *unit = &net->units[u];
+        const lamina__layer *layer = &net->layers[unit->begin];
+        int32_t first = unit->end;
+        for (int32_t l = 0; l < layer->n_lanes; l++) {
+            if (layer->lanes[l].io.samples > 0) {
+                first = name_in_lane(net, unit, l, first, where, &status, error);
             }
-            status = forward_lane(net, i, l) == LAMINA_OK ? name_output(net, i, l, where, error)
-                                                          : collect_failure(net, error);
         }
     }
     if (status == LAMINA_OK) {

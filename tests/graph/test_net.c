@@ -345,9 +345,10 @@ static void a_step_allocates_nothing(void) {
     CU_ASSERT_EQUAL(lamina__alloc_count().live, 0);
 }
 
-static void numeric_failure_is_named(void) {
+static void check_numeric_failure(int slices) {
     static test_batch b;
-    const lamina__net_options options = options_for(2, 2);
+    lamina__net_options options = options_for(2, 2);
+    options.slices = slices;
     test_net t = test_net_make(plain, &options);
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
     lamina__result result;
@@ -385,6 +386,11 @@ static void numeric_failure_is_named(void) {
     CU_ASSERT_EQUAL(lamina__net_evaluate(t.net, &b.batch, &result, &error), LAMINA_ERROR_NUMERIC);
     TEST_CONTAINS(error.message, "layer \"conv2\": weight \"weight\" is not finite");
     test_net_free(&t);
+}
+
+static void numeric_failure_is_named(void) {
+    check_numeric_failure(1);
+    check_numeric_failure(3);
 }
 
 static void failed_repacking_is_tried_again(void) {
