@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/threads.h"
 #include "config/diag.h"
+#include "graph/clock.h"
 #include "graph/net_impl.h"
 
 #include <math.h>
@@ -487,6 +488,7 @@ void lamina__net_free(lamina__net *net) {
         return;
     }
     lamina__net_unwire(net);
+    lamina__net_stop_clock(net);
     for (int32_t i = 0; i < net->n_layers; i++) {
         lamina__instance_free(net->layers[i].instance);
     }

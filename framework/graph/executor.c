@@ -6,12 +6,60 @@
  * shards only, so a result does not depend on which thread did what. */
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/seconds.h"
 #include "base/threads.h"
 #include "graph/net_impl.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+/* ---- The clock, when there is one ---- */
+
+static double begin_time(const lamina__net *net) {
+    return net->clock != NULL ? lamina__seconds() : 0;
+}
+
+static void mark(lamina__net *net, int32_t thread) {
+    if (net->clock != NULL) {
+        lamina__clock_mark(net->clock, thread);
+    }
+}
+
+static void lap(lamina__net *net, int32_t thread, int32_t counter) {
+    if (net->clock != NULL) {
+        lamina__clock_lap(net->clock, thread, counter);
+    }
+}
+
+static void lap_all(lamina__net *net, int32_t counter) {
+    if (net->clock != NULL) {
+        lamina__clock_lap_all(net->clock, counter);
+    }
+}
+
+/* A layer on the whole batch has all the threads. */
+static void lap_pass(lamina__net *net, int32_t thread, int32_t i, int pass) {
+    if (net->layers[i].whole) {
+        lap_all(net, lamina__clock_pass(i, pass));
+    } else {
+        lap(net, thread, lamina__clock_pass(i, pass));
+    }
+}
+
+static void step_end(lamina__net *net, double begin) {
+    if (net->clock != NULL) {
+        lamina__clock_step_end(net->clock, begin);
+    }
+}
+
+static void run_region(lamina__net *net, int threads, lamina__thread_fn *fn, void *arg) {
+    const double begin = begin_time(net);
+    lamina__parallel(threads, fn, arg);
+    if (net->clock != NULL) {
+        lamina__clock_region_end(net->clock, begin);
+    }
+}
 
 /* ---- One layer, one lane ---- */
 
@@ -52,16 +100,30 @@ static lamina_status forward_lane(lamina__net *net, int32_t i, int32_t l) {
     return status;
 }
 
-static lamina_status backward_lane(lamina__net *net, int32_t i, int32_t l) {
-    lamina__layer *layer = &net->layers[i];
-    lamina__lane *lane = &layer->lanes[l];
-    const lamina_status status = lamina__instance_backward(layer->instance, &lane->call, &lane->io);
-    for (int32_t k = 0; status == LAMINA_OK && k < layer->instance->n_in; k++) {
+static void add_apart(lamina__net *net, const lamina__layer *layer, int32_t l) {
+    const int32_t view = layer->whole ? net->parts : l;
+    for (int32_t k = 0; k < layer->instance->n_in; k++) {
         if (layer->d_in_apart[k].store >= 0) {
-            const int32_t view = layer->whole ? net->parts : l;
             add_into(&net->values[layer->value_in[k]].gradient.view[view],
                      &layer->d_in_apart[k].view[view]);
         }
+    }
+}
+
+/* d_in may be d_out's memory, so backward_data, which writes it, comes last. */
+static lamina_status backward_lane(lamina__net *net, int32_t i, int32_t l, int32_t thread) {
+    lamina__layer *layer = &net->layers[i];
+    lamina__lane *lane = &layer->lanes[l];
+    lamina_status status = LAMINA_OK;
+    for (int pass = LAMINA__N_PASSES - 1; status == LAMINA_OK && pass > 0; pass--) {
+        if (!lamina__instance_has_pass(layer->instance, pass, &lane->io)) {
+            continue;
+        }
+        status = lamina__instance_pass(layer->instance, &lane->call, pass, &lane->io);
+        if (status == LAMINA_OK && pass == 1) {
+            add_apart(net, layer, l);
+        }
+        lap_pass(net, thread, i, pass);
     }
     return status;
 }
@@ -78,7 +140,7 @@ static void fail_lane(lamina__net *net) {
     __atomic_store_n(&net->failed, 1, __ATOMIC_RELAXED);
 }
 
-static void run_lane(const unit_work *work, int32_t l) {
+static void run_lane(const unit_work *work, int32_t l, int32_t thread) {
     lamina__net *net = work->net;
     const lamina__unit *unit = work->unit;
     if (net->layers[unit->begin].lanes[l].io.samples == 0) {
@@ -87,11 +149,12 @@ static void run_lane(const unit_work *work, int32_t l) {
     lamina_status status = LAMINA_OK;
     for (int32_t i = unit->begin; work->forward && status == LAMINA_OK && i < unit->end; i++) {
         status = forward_lane(net, i, l);
+        lap_pass(net, thread, i, 0);
     }
     for (int32_t i = unit->end - 1; work->backward && status == LAMINA_OK && i >= unit->begin;
          i--) {
         if (net->layers[i].backward) {
-            status = backward_lane(net, i, l);
+            status = backward_lane(net, i, l, thread);
         }
     }
     if (status != LAMINA_OK) {
@@ -102,9 +165,10 @@ static void run_lane(const unit_work *work, int32_t l) {
 static void unit_thread(void *arg, int thread, int threads) {
     const unit_work *work = arg;
     const int32_t slices = work->net->slices;
+    mark(work->net, thread);
     for (int32_t s = thread; s < work->net->shards; s += threads) {
         for (int32_t l = s * slices; l < (s + 1) * slices; l++) {
-            run_lane(work, l);
+            run_lane(work, l, thread);
         }
     }
 }
@@ -120,9 +184,10 @@ static void run_unit(lamina__net *net, int32_t u, bool forward, bool backward) {
         return;
     }
     if (net->units[u].whole) {
-        run_lane(&work, 0);
+        mark(net, 0);
+        run_lane(&work, 0, 0);
     } else {
-        lamina__parallel(region_threads(net), unit_thread, &work);
+        run_region(net, region_threads(net), unit_thread, &work);
     }
 }
 
@@ -164,6 +229,7 @@ static void prepare_layer(lamina__net *net, int32_t i, int32_t l) {
 static void prepare_thread(void *arg, int thread, int threads) {
     lamina__net *net = arg;
     int32_t turn = 0;
+    mark(net, thread);
     for (int32_t i = 0; i < net->n_layers; i++) {
         const lamina__layer *layer = &net->layers[i];
         if (!layer->whole && lamina__instance_has_prepare(layer->instance) &&
@@ -171,6 +237,7 @@ static void prepare_thread(void *arg, int thread, int threads) {
             prepare_layer(net, i, thread * net->slices);
         }
     }
+    lap(net, thread, LAMINA__CLOCK_PREPARE);
 }
 
 static void prepare(lamina__net *net) {
@@ -178,6 +245,7 @@ static void prepare(lamina__net *net) {
         return;
     }
     bool by_shard = false;
+    mark(net, 0);
     for (int32_t i = 0; i < net->n_layers; i++) {
         if (!lamina__instance_has_prepare(net->layers[i].instance)) {
             continue;
@@ -188,8 +256,9 @@ static void prepare(lamina__net *net) {
             by_shard = true;
         }
     }
+    lap_all(net, LAMINA__CLOCK_PREPARE);
     if (by_shard) {
-        lamina__parallel(region_threads(net), prepare_thread, net);
+        run_region(net, region_threads(net), prepare_thread, net);
     }
     net->packed_fresh = !net->failed;
 }
@@ -398,11 +467,13 @@ static void update_thread(void *arg, int thread, int threads) {
     lamina__net *net = work->net;
     /* Boundaries fall on 64 bytes, so that threads do not share cache lines. */
     const int64_t lines = net->weight_floats / 16;
+    mark(net, thread);
     const int64_t begin = lines * thread / threads * 16, end = lines * (thread + 1) / threads * 16;
     for (int32_t w = 0; w < net->n_weights; w++) {
         const int64_t from = net->weights[w].offset, to = from + net->weights[w].elements;
         update_range(work, thread, w, from > begin ? from : begin, to < end ? to : end);
     }
+    lap(net, thread, LAMINA__CLOCK_UPDATE);
 }
 
 /* Of all weights with a gradient that is not finite the last is named: backward came there first.
@@ -459,7 +530,7 @@ static lamina_status train_step(lamina__net *net, const lamina__batch *batch, in
     for (int32_t t = 0; t < net->threads; t++) {
         net->not_finite[t] = (lamina__not_finite){-1, -1};
     }
-    lamina__parallel(net->threads, update_thread, work);
+    run_region(net, net->threads, update_thread, work);
     net->packed_fresh = false;
     return check_update(net, where, error);
 }
@@ -468,16 +539,18 @@ lamina_status lamina__net_train_step(lamina__net *net, const lamina__batch *batc
                                      lamina__update_fn *update, void *arg, lamina__result *result,
                                      lamina_error *error) {
     update_work work = {net, update, arg};
+    const double begin = begin_time(net);
     const unsigned mode = lamina__flush_denormals();
     const lamina_status status = train_step(net, batch, step, &work, result, error);
     lamina__restore_denormals(mode);
+    if (status == LAMINA_OK) {
+        step_end(net, begin);
+    }
     return status;
 }
 
-lamina_status lamina__net_evaluate(lamina__net *net, const lamina__batch *batch,
-                                   lamina__result *result, lamina_error *error) {
-    lamina_status status = LAMINA_OK;
-    const unsigned mode = lamina__flush_denormals();
+static lamina_status evaluate(lamina__net *net, const lamina__batch *batch, lamina__result *result,
+                              lamina_error *error) {
     lamina__net_bind_batch(net, batch);
     set_call(net, LAMINA_EVAL, 0);
     prepare(net);
@@ -485,10 +558,19 @@ lamina_status lamina__net_evaluate(lamina__net *net, const lamina__batch *batch,
         run_unit(net, u, true, false);
     }
     if (net->failed) {
-        status = collect_failure(net, error);
-    } else if (!sum_losses(net, result)) {
-        status = name_culprit(net, "evaluation", error);
+        return collect_failure(net, error);
     }
+    return sum_losses(net, result) ? LAMINA_OK : name_culprit(net, "evaluation", error);
+}
+
+lamina_status lamina__net_evaluate(lamina__net *net, const lamina__batch *batch,
+                                   lamina__result *result, lamina_error *error) {
+    const double begin = begin_time(net);
+    const unsigned mode = lamina__flush_denormals();
+    const lamina_status status = evaluate(net, batch, result, error);
     lamina__restore_denormals(mode);
+    if (status == LAMINA_OK) {
+        step_end(net, begin);
+    }
     return status;
 }

@@ -74,6 +74,8 @@ typedef struct lamina__unit {
     bool whole;
 } lamina__unit;
 
+typedef struct lamina__clock lamina__clock;
+
 /* What a thread met in the update: the last weight whose gradient, or which itself after the
  * update, is not finite; -1: none. */
 typedef struct lamina__not_finite {
@@ -119,6 +121,7 @@ struct lamina__net {
     bool packed_fresh;
     int32_t failed;                 /* a lane failed: set atomically */
     lamina__not_finite *not_finite; /* for each thread */
+    lamina__clock *clock;           /* NULL: nothing is timed */
 };
 
 /* Where the samples of a part begin; it has those up to where the next one's begin. */
@@ -141,6 +144,25 @@ void lamina__net_unwire(lamina__net *);
 /* Sets views and lanes for a batch of so many samples. */
 void lamina__net_bind_samples(lamina__net *, int64_t samples);
 void lamina__net_bind_batch(lamina__net *, const lamina__batch *);
+
+/* clock.c */
+enum lamina__clock_counter {
+    LAMINA__CLOCK_PREPARE = 0,
+    LAMINA__CLOCK_UPDATE,
+    LAMINA__CLOCK_PASSES /* from here on: the passes of each layer */
+};
+static inline int32_t lamina__clock_pass(int32_t layer, int pass) {
+    return LAMINA__CLOCK_PASSES + layer * LAMINA__N_PASSES + pass;
+}
+/* The thread's first lap begins. */
+void lamina__clock_mark(lamina__clock *, int32_t thread);
+/* Adds the time since the thread's mark to a counter; its next lap begins. */
+void lamina__clock_lap(lamina__clock *, int32_t thread, int32_t counter);
+/* Thread 0's lap, outside any region: all threads worked on it, or waited. */
+void lamina__clock_lap_all(lamina__clock *, int32_t counter);
+/* A parallel region, or a step, that began then is over. */
+void lamina__clock_region_end(lamina__clock *, double begin);
+void lamina__clock_step_end(lamina__clock *, double begin);
 
 /* init.c */
 /* Fills a weight as its declaration, or the config, says. */

@@ -346,19 +346,6 @@ lamina_status lamina__instance_prepare(lamina__instance *instance, lamina__call 
     return LAMINA_OK;
 }
 
-static lamina_status run_pass(const lamina__instance *instance, lamina__call *call, int pass,
-                              const lamina_io *io) {
-    const lamina__bound_kernel *bound = &instance->bound[instance->pass_kernel[pass]];
-    const int32_t status =
-        bound->kernel->run(instance->self, bound->state, &call->base, 1u << pass, io);
-    return status == LAMINA_OK ? LAMINA_OK : outcome(call, status, lamina__pass_names[pass]);
-}
-
-lamina_status lamina__instance_forward(const lamina__instance *instance, lamina__call *call,
-                                       const lamina_io *io) {
-    return run_pass(instance, call, 0, io);
-}
-
 static bool any(const lamina_tensor *const *tensors, int32_t n) {
     for (int32_t i = 0; i < n; i++) {
         if (tensors[i] != NULL) {
@@ -368,18 +355,37 @@ static bool any(const lamina_tensor *const *tensors, int32_t n) {
     return false;
 }
 
+bool lamina__instance_has_pass(const lamina__instance *instance, int pass, const lamina_io *io) {
+    if (pass == 0) {
+        return true;
+    }
+    if (instance->type->kernels == NULL) {
+        return pass == 1;
+    }
+    return pass == 1 ? any(io->d_in, instance->n_in)
+                     : instance->pass_kernel[2] >= 0 && any(io->d_weight, instance->n_weights);
+}
+
+lamina_status lamina__instance_pass(const lamina__instance *instance, lamina__call *call, int pass,
+                                    const lamina_io *io) {
+    const lamina__bound_kernel *bound = &instance->bound[instance->pass_kernel[pass]];
+    const int32_t status =
+        bound->kernel->run(instance->self, bound->state, &call->base, 1u << pass, io);
+    return status == LAMINA_OK ? LAMINA_OK : outcome(call, status, lamina__pass_names[pass]);
+}
+
+lamina_status lamina__instance_forward(const lamina__instance *instance, lamina__call *call,
+                                       const lamina_io *io) {
+    return lamina__instance_pass(instance, call, 0, io);
+}
+
 lamina_status lamina__instance_backward(const lamina__instance *instance, lamina__call *call,
                                         const lamina_io *io) {
-    /* forward() and backward() of a type without kernels: one call does both. */
-    if (instance->type->kernels == NULL) {
-        return run_pass(instance, call, 1, io);
-    }
     lamina_status status = LAMINA_OK;
-    if (instance->pass_kernel[2] >= 0 && any(io->d_weight, instance->n_weights)) {
-        status = run_pass(instance, call, 2, io);
-    }
-    if (status == LAMINA_OK && any(io->d_in, instance->n_in)) {
-        status = run_pass(instance, call, 1, io);
+    for (int pass = LAMINA__N_PASSES - 1; status == LAMINA_OK && pass > 0; pass--) {
+        if (lamina__instance_has_pass(instance, pass, io)) {
+            status = lamina__instance_pass(instance, call, pass, io);
+        }
     }
     return status;
 }

@@ -8,6 +8,8 @@
 #include "base/philox.h"
 #include "registry/registry.h"
 
+#include <stdbool.h>
+
 #define LAMINA__MAX_INPUTS   16
 #define LAMINA__MAX_OUTPUTS  8
 #define LAMINA__MAX_DECLARED 16 /* weights, states, saved, packed: of each at most so many */
@@ -127,6 +129,11 @@ void lamina__call_init(lamina__call *, lamina__instance *, lamina_error *error);
 lamina_status lamina__instance_prepare(lamina__instance *, lamina__call *, const lamina_io *);
 int lamina__instance_has_prepare(const lamina__instance *);
 lamina_status lamina__instance_forward(const lamina__instance *, lamina__call *, const lamina_io *);
+/* Is there anything to do in a pass, 0 .. LAMINA__N_PASSES - 1? A type without kernels does all of
+ * its backward() in 1, backward_data. */
+bool lamina__instance_has_pass(const lamina__instance *, int pass, const lamina_io *);
+lamina_status lamina__instance_pass(const lamina__instance *, lamina__call *, int pass,
+                                    const lamina_io *);
 /* Backward-weights first, then backward-data (d_in may be d_out's memory). */
 lamina_status lamina__instance_backward(const lamina__instance *, lamina__call *,
                                         const lamina_io *);
