@@ -9,13 +9,13 @@
 
 #include "base/alloc.h"
 #include "base/philox.h"
+#include "base/seconds.h"
 
 #include <assert.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 
 #define BUFFERS 2
 #define LEVELS  256 /* values of a pixel */
@@ -336,12 +336,6 @@ void lamina__loader_start(lamina__loader *loader, int64_t epoch, int64_t positio
     pthread_mutex_unlock(&loader->mutex);
 }
 
-static double seconds_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 const lamina__batch *lamina__loader_next(lamina__loader *loader) {
     const lamina__batch *batch = NULL;
     pthread_mutex_lock(&loader->mutex);
@@ -350,11 +344,11 @@ const lamina__batch *lamina__loader_next(lamina__loader *loader) {
         pthread_cond_broadcast(&loader->changed);
     }
     if (loader->taken == loader->made && !loader->ended) {
-        double before = seconds_now();
+        double before = lamina__seconds();
         while (loader->taken == loader->made && !loader->ended) {
             pthread_cond_wait(&loader->changed, &loader->mutex);
         }
-        loader->wait_seconds += seconds_now() - before;
+        loader->wait_seconds += lamina__seconds() - before;
     }
     if (loader->taken < loader->made) {
         batch = &loader->buffers[loader->taken % BUFFERS].batch;

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/seconds.h"
 #include "train/metrics.h"
 #include "train/resume.h"
 #include "train/rule.h"
@@ -22,7 +23,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct run {
@@ -44,12 +44,6 @@ typedef struct run {
     double epoch_seconds;     /* training alone, of this epoch and process */
     int64_t epoch_images;     /* likewise */
 } run;
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static bool stop_wanted(const run *r) {
     return r->options->stop != NULL && *r->options->stop != 0;
@@ -88,7 +82,7 @@ static lamina__event make_event(const run *r, lamina__event_kind kind) {
         .test_accuracy = NAN,
         .learning_rate = learning_rate(r, progress->step),
         .images_per_second = r->epoch_seconds > 0 ? (double)r->epoch_images / r->epoch_seconds : 0,
-        .seconds = now() - r->began,
+        .seconds = lamina__seconds() - r->began,
         .resumed = r->resumed_from != NULL,
         .net = r->prepared.net,
     };
@@ -197,7 +191,7 @@ static lamina_status log_step(run *r, const lamina__result *result, double rate)
         .loss = result->loss_sum / (double)result->samples,
         .accuracy = (double)result->correct / (double)result->samples,
         .learning_rate = rate,
-        .seconds = now() - r->began,
+        .seconds = lamina__seconds() - r->began,
         .images_per_second = r->epoch_seconds > 0 ? (double)r->epoch_images / r->epoch_seconds : 0,
     };
     return lamina__metrics_step(&r->log, &row, r->error);
@@ -230,7 +224,7 @@ static lamina_status train_epoch(run *r) {
     r->epoch_seconds = 0;
     r->epoch_images = 0;
     lamina__loader_start(r->loader, r->state.progress.epoch, r->state.progress.position);
-    double begin = now();
+    double begin = lamina__seconds();
     while (r->state.progress.position < train_count(r) && !steps_done(r)) {
         if ((batch = lamina__loader_next(r->loader)) == NULL) {
             return lamina__fail(r->error, LAMINA_ERROR_INTERNAL,
@@ -238,7 +232,7 @@ static lamina_status train_epoch(run *r) {
                                 r->state.progress.position, train_count(r));
         }
         lamina_status status = train_step(r, batch);
-        double end = now();
+        double end = lamina__seconds();
         r->epoch_seconds += end - begin;
         begin = end;
         if (status != LAMINA_OK) {
@@ -256,7 +250,7 @@ static lamina_status train_epoch(run *r) {
             if (status != LAMINA_OK) {
                 return status;
             }
-            begin = now();
+            begin = lamina__seconds();
         }
     }
     return LAMINA_OK;
@@ -643,7 +637,7 @@ lamina_status lamina__run(const lamina__experiment *experiment, const lamina__ru
         status = open_folder(&r);
     }
     if (status == LAMINA_OK) {
-        r.began = now() - r.state.progress.seconds;
+        r.began = lamina__seconds() - r.state.progress.seconds;
         lamina__event event = make_event(&r, LAMINA__EVENT_START);
         event.path = r.resumed_from;
         tell(&r, &event);
