@@ -10,6 +10,18 @@
     X(max_pool)                                                                                    \
     X(avg_pool)                                                                                    \
     X(relu)                                                                                        \
+    X(leaky_relu)                                                                                  \
+    X(elu)                                                                                         \
+    X(selu)                                                                                        \
+    X(gelu)                                                                                        \
+    X(silu)                                                                                        \
+    X(mish)                                                                                        \
+    X(sigmoid)                                                                                     \
+    X(tanh)                                                                                        \
+    X(softplus)                                                                                    \
+    X(hard_sigmoid)                                                                                \
+    X(hard_swish)                                                                                  \
+    X(clip)                                                                                        \
     X(softmax)                                                                                     \
     X(softmax_loss)
 

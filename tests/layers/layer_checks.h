@@ -8,6 +8,8 @@
 #include "layers/builtin.h"
 #include "support.h"
 
+#include <math.h>
+
 typedef struct layer_case {
     const char *params, *input; /* as a case has them */
 } layer_case;
@@ -142,6 +144,36 @@ static inline bool layer_forward(layer_registries open, const char *type, const 
 static inline void layer_run_free(layer_run *run) {
     lamina__rig_free(run->rig);
     lamina__case_free(&run->from);
+}
+
+/* An elementwise layer's float output against its formula in double, over a wide range and a narrow
+ * one, and that a NaN stays a NaN. */
+static inline void layer_check_formula(const char *type, const char *params,
+                                       double (*formula)(double)) {
+    static const char *const ranges[] = {"[-30, 30]", "[-2, 2]", "[-0.01, 0.01]"};
+    layer_registries open = layer_open();
+    for (int k = 0; k < 3; k++) {
+        char text[256];
+        layer_run run;
+        double worst = 0;
+        snprintf(text, sizeof(text), "{input: [4, 250], params: %s, range: %s}", params, ranges[k]);
+        if (layer_forward(open, type, text, &run)) {
+            const lamina__field *in = lamina__rig_field(run.rig, LAMINA__ROLE_IN, 0);
+            const lamina__field *out = lamina__rig_field(run.rig, LAMINA__ROLE_OUT, 0);
+            for (int64_t i = 0; i < in->count; i++) {
+                const double want = formula(lamina__field_get(in, i));
+                const double error = fabs(lamina__field_get(out, i) - want) / (fabs(want) + 0.1);
+                worst = error > worst ? error : worst;
+            }
+            CU_ASSERT(in->count == 1000);
+        }
+        if (!(worst < 2e-6)) {
+            printf("\n      %s %s: worst %g", type, text, worst);
+        }
+        CU_ASSERT(worst < 2e-6);
+        layer_run_free(&run);
+    }
+    layer_close(open);
 }
 
 #define LAYER_CHECK(type, cases) layer_check(type, cases, sizeof(cases) / sizeof((cases)[0]))

@@ -1,0 +1,32 @@
+/* hard_sigmoid: every kernel against the double twin, the twin against finite
+ * differences, and the formula. */
+#include "layer_checks.h"
+
+#include <math.h>
+
+static void shapes(void) {
+    static const layer_case cases[] = {
+        {"{}", "[3, 7]"}, {"{}", "[1, 1]"},        {"{}", "[2, 17, 3, 3]"},
+        {"{}", "[6]"},    {"{}", "[2, 16, 8, 8]"},
+    };
+    LAYER_CHECK("hard_sigmoid", cases);
+}
+
+static double formula0(double x) {
+    return fmin(1, fmax(0, x / 6 + 0.5));
+}
+
+static void formula_matches(void) {
+    layer_check_formula("hard_sigmoid", "{}", formula0);
+}
+
+static void own(void) {
+    layer_check_own("hard_sigmoid");
+}
+
+static void refuses(void) {
+    layer_refuses("hard_sigmoid", "{input: [2, 3], params: {speed: 2}}", "speed");
+}
+
+LAMINA_TESTS({"shapes", shapes}, {"matches the formula", formula_matches}, {"its own cases", own},
+             {"refuses unknown parameters", refuses})

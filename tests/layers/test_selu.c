@@ -1,0 +1,32 @@
+/* selu: every kernel against the double twin, the twin against finite
+ * differences, and the formula. */
+#include "layer_checks.h"
+
+#include <math.h>
+
+static void shapes(void) {
+    static const layer_case cases[] = {
+        {"{}", "[3, 7]"}, {"{}", "[1, 1]"},        {"{}", "[2, 17, 3, 3]"},
+        {"{}", "[6]"},    {"{}", "[2, 16, 8, 8]"},
+    };
+    LAYER_CHECK("selu", cases);
+}
+
+static double formula0(double x) {
+    return 1.0507009873554805 * (x > 0 ? x : 1.6732632423543773 * expm1(x));
+}
+
+static void formula_matches(void) {
+    layer_check_formula("selu", "{}", formula0);
+}
+
+static void own(void) {
+    layer_check_own("selu");
+}
+
+static void refuses(void) {
+    layer_refuses("selu", "{input: [2, 3], params: {speed: 2}}", "speed");
+}
+
+LAMINA_TESTS({"shapes", shapes}, {"matches the formula", formula_matches}, {"its own cases", own},
+             {"refuses unknown parameters", refuses})

@@ -1,0 +1,32 @@
+/* silu: every kernel against the double twin, the twin against finite
+ * differences, and the formula. */
+#include "layer_checks.h"
+
+#include <math.h>
+
+static void shapes(void) {
+    static const layer_case cases[] = {
+        {"{}", "[3, 7]"}, {"{}", "[1, 1]"},        {"{}", "[2, 17, 3, 3]"},
+        {"{}", "[6]"},    {"{}", "[2, 16, 8, 8]"},
+    };
+    LAYER_CHECK("silu", cases);
+}
+
+static double formula0(double x) {
+    return x / (1 + exp(-x));
+}
+
+static void formula_matches(void) {
+    layer_check_formula("silu", "{}", formula0);
+}
+
+static void own(void) {
+    layer_check_own("silu");
+}
+
+static void refuses(void) {
+    layer_refuses("silu", "{input: [2, 3], params: {speed: 2}}", "speed");
+}
+
+LAMINA_TESTS({"shapes", shapes}, {"matches the formula", formula_matches}, {"its own cases", own},
+             {"refuses unknown parameters", refuses})
