@@ -290,6 +290,9 @@ static void note_run(differ *d) {
         lamina__text_add(d->out, "note: shards of %d and %d slices\n", (int)a->plan.slices,
                          (int)b->plan.slices);
     }
+    if (a->plan.by_shard != b->plan.by_shard) {
+        lamina__text_add(d->out, "note: the one shard on one thread, and on all\n");
+    }
     if (!same_plan(&a->plan, &b->plan)) {
         lamina__text_add(d->out, "note: other kernels\n");
     }

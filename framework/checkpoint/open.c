@@ -312,7 +312,7 @@ static lamina_status fill_plan(lamina__opener *o, lamina__h5_names *cells, size_
 static lamina_status read_plan(lamina__opener *o) {
     hid_t group;
     hsize_t dim[2];
-    int64_t shards = 0, slices = 1;
+    int64_t shards = 0, slices = 1, by_shard = 0;
     lamina__h5_names cells = {0};
     lamina_status status = lamina__open_part(o, o->file->file, "plan", o->training, &group);
     if (group < 0) {
@@ -323,6 +323,8 @@ static lamina_status read_plan(lamina__opener *o) {
         (!lamina__h5_has_attribute(group, "slices") ||
          (status = lamina__h5_get_int(&o->in, group, "slices", 1, MAX_SLICES, &slices)) ==
              LAMINA_OK) &&
+        (!lamina__h5_has_attribute(group, "by_shard") ||
+         (status = lamina__h5_get_int(&o->in, group, "by_shard", 0, 1, &by_shard)) == LAMINA_OK) &&
         (status = lamina__h5_get_texts(&o->in, group, "kernels", 2, dim, &cells)) == LAMINA_OK) {
         status = dim[1] == LAMINA__PLAN_COLUMNS
                      ? fill_plan(o, &cells, (size_t)dim[0])
@@ -331,6 +333,7 @@ static lamina_status read_plan(lamina__opener *o) {
     }
     o->checkpoint->plan.shards = (int32_t)shards;
     o->checkpoint->plan.slices = (int32_t)slices;
+    o->checkpoint->plan.by_shard = by_shard != 0;
     lamina__h5_names_free(&cells);
     H5Oclose(group);
     return status;

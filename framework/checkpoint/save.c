@@ -113,6 +113,7 @@ static lamina_status put_plan(saver *s, lamina_error *error) {
     hid_t group = lamina__h5_out_group(&s->out, s->out.file, "plan");
     lamina__h5_put_int(&s->out, group, "shards", lamina__net_shards(s->net));
     lamina__h5_put_int(&s->out, group, "slices", lamina__net_slices(s->net));
+    lamina__h5_put_int(&s->out, group, "by_shard", lamina__net_by_shard(s->net));
     lamina__h5_put_texts(&s->out, group, "kernels", 2, dim, cells);
     lamina__h5_put_text(&s->out, group, "columns", "layer,forward,backward_data,backward_weights");
     lamina__h5_out_end(group);

@@ -5,6 +5,7 @@
  * /gradients/<layer>/<name>, /updated/<layer>/<name>. d_output is the gradient of the mean loss. */
 #include "base/alloc.h"
 #include "cli/cli.h"
+#include "graph/plan_cache.h"
 #include "train/run_dir.h"
 
 #include <errno.h>
@@ -205,11 +206,13 @@ static int make_dump(const lamina__experiment *experiment, const lamina__common 
     lamina__loader *loader = NULL;
     lamina__progress progress = {0};
     dump d = {.error = &error};
+    char *cache = lamina__plan_cache_folder();
     const lamina__prepare_options options = {
         .threads = (int)common->threads,
         .kernels = common->kernels,
         .training = true,
         .keep_all = true,
+        .cache = cache,
     };
     d.status = lamina__experiment_prepare(experiment, &options, &prepared, &diags, &error);
     if (d.status != LAMINA_OK) {
@@ -245,6 +248,7 @@ done:;
     lamina__free(d.gradients);
     lamina__prepared_free(&prepared);
     lamina__diags_free(&diags);
+    lamina__free(cache);
     return result;
 }
 

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- Lines --------------------------------------------------------------------------------- */
@@ -110,6 +111,8 @@ static void print_log(void *user, int32_t level, const char *message) {
     if (level >= LAMINA_LOG_WARNING) {
         lamina__say(stderr, "lamina: %s: %s", level == LAMINA_LOG_ERROR ? "error" : "warning",
                     message);
+    } else if (level >= LAMINA_LOG_INFO || getenv("LAMINA_DEBUG") != NULL) {
+        lamina__say(stderr, "lamina: %s", message);
     }
 }
 

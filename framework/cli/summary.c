@@ -1,6 +1,7 @@
 /* lamina summary: every layer with its shapes, parameters and work; nothing is trained. */
 #include "base/alloc.h"
 #include "cli/cli.h"
+#include "graph/plan_cache.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -78,11 +79,13 @@ static int summary(const lamina__experiment *experiment, const lamina__common *c
     lamina__prepared prepared = {0};
     lamina__diags diags = {0};
     lamina_error error = {0};
+    char *cache = lamina__plan_cache_folder();
     const lamina__prepare_options options = {
         .threads = (int)common->threads,
         .kernels = common->kernels,
         .training = true,
         .shapes_only = true,
+        .cache = cache,
         .input = {input[0], input[1], input[2]},
     };
     lamina_status status =
@@ -97,6 +100,7 @@ static int summary(const lamina__experiment *experiment, const lamina__common *c
     }
     lamina__prepared_free(&prepared);
     lamina__diags_free(&diags);
+    lamina__free(cache);
     return result;
 }
 

@@ -2,6 +2,7 @@
  */
 #include "base/alloc.h"
 #include "cli/cli.h"
+#include "graph/plan_cache.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -81,19 +82,23 @@ static lamina_status evaluate(const lamina__experiment *experiment,
 static lamina_status prepare(const lamina__experiment *experiment, const lamina__common *common,
                              const lamina__checkpoint *checkpoint, lamina__prepared *prepared,
                              lamina__diags *diags, lamina_error *error) {
+    char *cache = lamina__plan_cache_folder();
     lamina__prepare_options options = {
         .threads = (int)common->threads,
         .kernels = common->kernels,
         .recorded = common->kernels ? NULL : &checkpoint->plan,
+        .measure = true,
+        .cache = cache,
         .test_only = true,
     };
     lamina_status status = lamina__experiment_prepare(experiment, &options, prepared, diags, error);
-    if (status == LAMINA_OK || options.recorded == NULL || diags->count == 0) {
-        return status;
+    if (status != LAMINA_OK && options.recorded != NULL && diags->count > 0) {
+        lamina__diags_free(diags);
+        options.recorded = NULL;
+        status = lamina__experiment_prepare(experiment, &options, prepared, diags, error);
     }
-    lamina__diags_free(diags);
-    options.recorded = NULL;
-    return lamina__experiment_prepare(experiment, &options, prepared, diags, error);
+    lamina__free(cache);
+    return status;
 }
 
 static int test(const char *path, const lamina__common *common) {

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "cli/cli.h"
+#include "graph/plan_cache.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -82,6 +83,7 @@ static int train(const lamina__experiment *experiment, const train_options *opti
     lamina__diags diags = {0};
     lamina_error error = {0};
     lamina__view_init(&view, experiment->path, out, options->common.quiet);
+    char *cache = lamina__plan_cache_folder();
     const lamina__run_options run = {
         .out = out,
         .resume = options->resume.given,
@@ -89,6 +91,8 @@ static int train(const lamina__experiment *experiment, const train_options *opti
         .overwrite = options->overwrite,
         .threads = (int)options->common.threads,
         .kernels = options->common.kernels,
+        .measure = true,
+        .cache = cache,
         .on_event = lamina__view_event,
         .user = &view,
         .stop = &stop,
@@ -100,6 +104,7 @@ static int train(const lamina__experiment *experiment, const train_options *opti
     print_end(&view, status, out);
     int result = lamina__report(experiment->path, &diags, status, &error);
     lamina__diags_free(&diags);
+    lamina__free(cache);
     return status == LAMINA_ERROR_INTERRUPTED ? 128 + stop : result;
 }
 

@@ -7,6 +7,7 @@
 #include "config/diag.h"
 #include "graph/clock.h"
 #include "graph/net_impl.h"
+#include "graph/tune.h"
 
 #include <math.h>
 #include <string.h>
@@ -36,18 +37,20 @@ static bool may_slice(const lamina__net *net) {
 
 static void decide_cut(lamina__net *net) {
     const lamina__net_options *options = &net->options;
-    const lamina__plan_record *recorded = options->recorded;
+    const lamina__plan_record *plan = net->own_plan != NULL ? net->own_plan : options->recorded;
     net->threads = options->threads > 0 ? options->threads : lamina__default_threads();
     net->shards = options->shards > 0 ? options->shards : net->threads;
     net->slices = options->slices > 0 ? options->slices : 1;
-    if (recorded != NULL && recorded->shards > 0) {
-        net->shards = recorded->shards;
-        net->slices = recorded->slices > 0 ? recorded->slices : 1;
+    bool by_shard = options->by_shard;
+    if (plan != NULL && plan->shards > 0) {
+        net->shards = plan->shards;
+        net->slices = plan->slices > 0 ? plan->slices : 1;
+        by_shard = plan->by_shard;
     }
     if (net->shards > options->batch) {
         net->shards = (int32_t)options->batch;
     }
-    net->all_whole = net->shards == 1 && net->threads > 1;
+    net->all_whole = net->shards == 1 && net->threads > 1 && !by_shard;
     if (!may_slice(net)) {
         net->slices = 1;
     }
@@ -229,12 +232,12 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
     return LAMINA_OK;
 }
 
-/* The kernels an earlier plan had for a layer, or NULL. */
-static const lamina__recorded_kernel *recorded_for(const lamina__net *net, const char *layer) {
-    const lamina__plan_record *recorded = net->options.recorded;
-    for (size_t r = 0; recorded != NULL && r < recorded->count; r++) {
-        if (strcmp(recorded->kernels[r].layer, layer) == 0) {
-            return &recorded->kernels[r];
+/* The kernels a plan has for a layer, or NULL. */
+static const lamina__recorded_kernel *find_kernels(const lamina__plan_record *plan,
+                                                   const char *layer) {
+    for (size_t r = 0; plan != NULL && r < plan->count; r++) {
+        if (strcmp(plan->kernels[r].layer, layer) == 0) {
+            return &plan->kernels[r];
         }
     }
     return NULL;
@@ -257,12 +260,16 @@ static void note_other_kernels(const lamina__instance *instance,
 
 static lamina_status bind_layer(lamina__net *net, int32_t i, lamina_error *error) {
     lamina__layer *layer = &net->layers[i];
-    const lamina__recorded_kernel *recorded = recorded_for(net, layer->spec->name);
     const char *all = layer->spec->kernels != NULL ? layer->spec->kernels : net->options.kernels;
+    const bool forced = all != NULL && strcmp(all, "auto") != 0;
+    const lamina__recorded_kernel *recorded =
+        find_kernels(net->options.recorded, layer->spec->name);
+    const lamina__recorded_kernel *own =
+        forced ? NULL : find_kernels(net->own_plan, layer->spec->name);
     const char *wanted[LAMINA__N_PASSES] = {all, all, all};
     bool strict = layer->spec->kernels != NULL;
-    if (recorded != NULL) {
-        memcpy(wanted, recorded->kernel, sizeof wanted);
+    if (recorded != NULL || own != NULL) {
+        memcpy(wanted, recorded != NULL ? recorded->kernel : own->kernel, sizeof wanted);
         strict = false;
     }
     const lamina_status status = lamina__instance_bind(layer->instance, wanted, strict, error);
@@ -407,37 +414,39 @@ static lamina_status fill_weights(lamina__net *net, lamina_error *error) {
 
 /* ---- Build and free ---- */
 
-static lamina_status build_layers(lamina__net *net, lamina__diags *diags) {
-    lamina_error error = {0};
+static lamina_status build_layers(lamina__net *net, lamina__diags *diags, lamina_error *error) {
     for (int32_t i = 0; i < net->n_layers; i++) {
-        const lamina_status status = setup_layer(net, i, &error);
+        const lamina_status status = setup_layer(net, i, error);
         if (status != LAMINA_OK) {
-            return report(&net->network->layers[i], diags, status, &error);
+            return report(&net->network->layers[i], diags, status, error);
         }
     }
     lamina_status status = check_outputs(net, diags);
     const lamina_status inits = check_inits(net, diags);
     status = status != LAMINA_OK ? status : inits;
     for (int32_t i = 0; status == LAMINA_OK && i < net->n_layers; i++) {
-        status = bind_layer(net, i, &error);
+        status = bind_layer(net, i, error);
         if (status != LAMINA_OK) {
-            report(&net->network->layers[i], diags, status, &error);
+            report(&net->network->layers[i], diags, status, error);
         }
     }
     return status;
 }
 
-lamina_status lamina__net_build(const lamina__network *network, const lamina__net_options *options,
-                                lamina__net **result, lamina__diags *diags) {
-    lamina_error error = {0};
+lamina_status lamina__net_make(const lamina__network *network, const lamina__net_options *options,
+                               const lamina__plan_record *own, lamina__net **result,
+                               lamina__diags *diags, lamina_error *told) {
+    lamina_error untold, *error = told != NULL ? told : &untold;
     lamina_status status = LAMINA_OK;
     *result = NULL;
+    *error = (lamina_error){0};
     lamina__net *net = lamina__calloc(1, sizeof *net);
     if (net == NULL) {
         diags->failed = true;
         return LAMINA_ERROR_MEMORY;
     }
     net->options = *options;
+    net->own_plan = own;
     net->network = network;
     net->loss = -1;
     decide_cut(net);
@@ -448,7 +457,7 @@ lamina_status lamina__net_build(const lamina__network *network, const lamina__ne
     net->layers = lamina__calloc(network->count, sizeof *net->layers);
     net->values = lamina__calloc((size_t)n_values, sizeof *net->values);
     if (net->layers == NULL || net->values == NULL) {
-        status = lamina__fail_memory(&error, "the network");
+        status = lamina__fail_memory(error, "the network");
         goto done;
     }
     net->n_layers = (int32_t)network->count;
@@ -458,29 +467,45 @@ lamina_status lamina__net_build(const lamina__network *network, const lamina__ne
         }
     }
     make_inputs(net);
-    status = build_layers(net, diags);
+    status = build_layers(net, diags, error);
     if (status != LAMINA_OK) {
         lamina__net_free(net);
         return status;
     }
-    status = list_weights(net, &error);
+    status = list_weights(net, error);
     if (status == LAMINA_OK) {
-        status = lamina__net_plan(net, &error);
+        status = lamina__net_plan(net, error);
     }
     if (status == LAMINA_OK && !options->shapes_only) {
-        status = lamina__net_wire(net, &error);
+        status = lamina__net_wire(net, error);
     }
     if (status == LAMINA_OK && !options->shapes_only) {
-        status = fill_weights(net, &error);
+        status = fill_weights(net, error);
     }
 done:
     if (status != LAMINA_OK) {
-        lamina__diag(diags, NULL, "%s", error.message);
+        lamina__diag(diags, NULL, "%s", error->message);
         lamina__net_free(net);
         return status;
     }
+    net->options.recorded = net->own_plan = NULL; /* the caller's */
+    net->options.cache = NULL;
     *result = net;
     return LAMINA_OK;
+}
+
+lamina_status lamina__net_build(const lamina__network *network, const lamina__net_options *options,
+                                lamina__net **result, lamina__diags *diags) {
+    lamina__plan_record plan;
+    *result = NULL;
+    if (options->recorded == NULL && lamina__tune(network, options, &plan)) {
+        lamina__diags unseen = {0};
+        lamina__net_make(network, options, &plan, result, &unseen, NULL);
+        lamina__diags_free(&unseen);
+        lamina__plan_record_free(&plan);
+    }
+    return *result != NULL ? LAMINA_OK
+                           : lamina__net_make(network, options, NULL, result, diags, NULL);
 }
 
 void lamina__net_free(lamina__net *net) {

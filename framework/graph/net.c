@@ -22,6 +22,10 @@ int32_t lamina__net_slices(const lamina__net *net) {
     return net->slices;
 }
 
+bool lamina__net_by_shard(const lamina__net *net) {
+    return net->shards == 1 && net->threads > 1 && !net->all_whole;
+}
+
 int32_t lamina__net_threads(const lamina__net *net) {
     return net->threads;
 }

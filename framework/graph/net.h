@@ -21,7 +21,8 @@
 
 #include <stdbool.h>
 
-/* The kernels of an earlier plan, so that a resumed run computes with the same ones. */
+/* What a plan decides, so that a resumed run computes with the same cut and kernels, and a new run
+ * need not measure again. */
 typedef struct lamina__recorded_kernel {
     char *layer;
     char *kernel[LAMINA__N_PASSES]; /* NULL: none for that pass */
@@ -29,6 +30,7 @@ typedef struct lamina__recorded_kernel {
 
 typedef struct lamina__plan_record {
     int32_t shards, slices; /* slices 0: as 1 */
+    bool by_shard; /* one shard: layers on one thread, though there are more; see net_options */
     lamina__recorded_kernel *kernels;
     size_t count;
 } lamina__plan_record;
@@ -38,16 +40,25 @@ void lamina__plan_record_free(lamina__plan_record *); /* its contents */
 typedef struct lamina__net_options {
     int64_t channels, height, width; /* of the input images */
     int64_t batch;                   /* the largest batch */
-    int64_t partial[2];  /* other batch sizes that will come (last of an epoch); 0: none */
-    int64_t classes;     /* labels are below this; a loss needs as many outputs; 0: unchecked */
-    int threads;         /* 0: lamina__default_threads() */
-    int shards;          /* 0: decided here */
-    int slices;          /* of each shard; 0: decided here */
+    int64_t partial[2]; /* other batch sizes that will come (last of an epoch); 0: none */
+    int64_t classes;    /* labels are below this; a loss needs as many outputs; 0: unchecked */
+    int threads;        /* 0: lamina__default_threads() */
+    int shards;         /* 0: decided here */
+    int slices;         /* of each shard; 0: decided here */
+    /* With one shard and several threads layers are called on the whole batch and their kernels use
+     * the threads; with this they are called by shard, on one thread: for steps so short that
+     * threads would cost more than they do. */
+    bool by_shard;
     bool training;       /* false: forward only */
     bool keep_all;       /* every tensor keeps its memory to the end of the step (dump) */
     bool shapes_only;    /* shapes, kernels and plan, but no memory: for `summary` */
     const char *kernels; /* "auto" or NULL, "reference", "onednn" */
-    const lamina__plan_record *recorded; /* NULL: none */
+    const lamina__plan_record *recorded; /* an earlier run's; NULL: none */
+    /* Without a recorded plan, shards and slices: the plan that was measured for this very net on
+     * this machine is taken from a folder, if it is there; with `measure`, it is made and put there
+     * otherwise. NULL: no folder. */
+    const char *cache;
+    bool measure;
     uint64_t seed;
 } lamina__net_options;
 
@@ -66,6 +77,7 @@ const lamina__instance *lamina__net_layer(const lamina__net *, int32_t layer);
 const lamina__layer_spec *lamina__net_layer_spec(const lamina__net *, int32_t layer);
 int32_t lamina__net_shards(const lamina__net *);
 int32_t lamina__net_slices(const lamina__net *); /* of each shard */
+bool lamina__net_by_shard(const lamina__net *);  /* one shard on one of several threads */
 int32_t lamina__net_threads(const lamina__net *);
 int64_t lamina__net_classes(const lamina__net *);    /* outputs of what the loss is given */
 int32_t lamina__net_loss_layer(const lamina__net *); /* -1: none */

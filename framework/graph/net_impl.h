@@ -84,6 +84,7 @@ typedef struct lamina__not_finite {
 
 struct lamina__net {
     lamina__net_options options;
+    const lamina__plan_record *own_plan; /* while it is built; NULL: none */
     const lamina__network *network;
     int32_t shards, slices, parts, threads; /* parts: shards * slices */
     bool all_whole;   /* one shard, several threads: kernels use the threads */
@@ -128,6 +129,14 @@ struct lamina__net {
 static inline int64_t lamina__part_begin(int64_t samples, int32_t part, int32_t parts) {
     return samples * part / parts;
 }
+
+/* build.c */
+/* Builds a net by a plan of this machine's own (tune.c), which says nothing of kernels that are
+ * forced, or, when that is NULL, as the options say. Errors of a layer go to diags with its place;
+ * *error (may be NULL) has them, too. */
+lamina_status lamina__net_make(const lamina__network *, const lamina__net_options *,
+                               const lamina__plan_record *own, lamina__net **, lamina__diags *,
+                               lamina_error *);
 
 /* plan.c */
 /* Decides units, stores, their lifetimes and offsets. Layers are set up and bound. */

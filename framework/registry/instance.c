@@ -227,6 +227,34 @@ static bool fits(const lamina__instance *instance, const lamina_kernel *kernel,
     return true;
 }
 
+static bool is_candidate(const lamina__instance *instance, const lamina_kernel *kernel,
+                         const lamina_setup *setup, int pass, uint32_t passes) {
+    return (pass == 0 || (kernel->flags & LAMINA_KERNEL_TOGETHER) == 0) &&
+           fits(instance, kernel, setup, 1u << pass, passes);
+}
+
+int32_t lamina__instance_candidates(const lamina__instance *instance, int pass,
+                                    const lamina_kernel **list, int32_t max) {
+    const lamina_shape *shapes[LAMINA__MAX_INPUTS];
+    const lamina_setup setup = setup_of(instance, shapes);
+    const uint32_t passes = wanted_passes(instance);
+    const lamina_kernel *const *kernels = lamina__instance_kernels(instance);
+    int32_t n = 0;
+    if ((passes & (1u << pass)) == 0) {
+        return 0;
+    }
+    for (int resorts = 0; resorts < 2 && n == 0; resorts++) {
+        for (int i = 0; kernels[i] != NULL && n < max; i++) {
+            const bool last_resort = (kernels[i]->flags & LAMINA_KERNEL_LAST_RESORT) != 0;
+            if (last_resort == (resorts == 1) &&
+                is_candidate(instance, kernels[i], &setup, pass, passes)) {
+                list[n++] = kernels[i];
+            }
+        }
+    }
+    return n;
+}
+
 /* The kernel for a pass. A TOGETHER kernel chosen for the forward pass takes all others; one that
  * is not chosen there takes none. */
 static const lamina_kernel *choose(const lamina__instance *instance, const lamina_setup *setup,

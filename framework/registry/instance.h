@@ -121,6 +121,12 @@ lamina_status lamina__instance_bind(lamina__instance *, const char *const wanted
 /* The name of the kernel that has a pass, or NULL. */
 const char *lamina__instance_kernel(const lamina__instance *, int pass);
 
+/* The kernels worth timing for a pass, in order of preference: those that apply, a last resort only
+ * where nothing else does. A TOGETHER kernel is a candidate of the forward pass and stands for all.
+ * Fills at most `max`, returns how many; 0 when this layer has no such pass. After setup(). */
+int32_t lamina__instance_candidates(const lamina__instance *, int pass, const lamina_kernel **list,
+                                    int32_t max);
+
 /* The kernels of a type as a NULL-terminated list; a type with forward() has the one. */
 const lamina_kernel *const *lamina__instance_kernels(const lamina__instance *);
 

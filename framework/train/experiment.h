@@ -74,8 +74,10 @@ typedef struct lamina__prepare_options {
     const char *kernels; /* refused when no layer of the network has one of that name */
     const lamina__plan_record *recorded;
     bool training, keep_all, shapes_only;
-    bool test_only;   /* leave the training split alone */
-    int64_t input[3]; /* channels, height, width: no source is opened; 0: those of the data */
+    bool test_only;    /* leave the training split alone */
+    bool measure;      /* a plan that is not in the cache is measured, and kept there */
+    const char *cache; /* folder of measured plans, or NULL */
+    int64_t input[3];  /* channels, height, width: no source is opened; 0: those of the data */
 } lamina__prepare_options;
 
 lamina_status lamina__experiment_prepare(const lamina__experiment *,

@@ -138,6 +138,8 @@ static lamina__net_options net_options(const lamina__experiment *experiment,
         .shapes_only = options->shapes_only,
         .kernels = options->kernels,
         .recorded = options->recorded,
+        .cache = options->cache,
+        .measure = options->measure,
         .seed = (uint64_t)experiment->seed,
     };
     for (int split = 0; split < 2; split++) {

@@ -247,7 +247,7 @@ static void note_other(const char *path, const char *what, const char *then, con
 int lamina__resume_threads(int asked, const char *path, const lamina__checkpoint *checkpoint) {
     note_other(path, "the instruction set", checkpoint->isa, lamina__onednn_isa());
     note_other(path, "oneDNN", checkpoint->onednn_version, lamina__onednn_version());
-    if (checkpoint->plan.shards != 1 || checkpoint->threads < 1) {
+    if (checkpoint->plan.shards != 1 || checkpoint->plan.by_shard || checkpoint->threads < 1) {
         return asked;
     }
     if (asked > 0 && asked != checkpoint->threads) {

@@ -538,6 +538,8 @@ static lamina_status build(run *r, lamina__diags *diags) {
         .threads =
             path ? lamina__resume_threads(r->options->threads, path, &stored) : r->options->threads,
         .kernels = r->options->kernels,
+        .measure = r->options->measure,
+        .cache = r->options->cache,
         .recorded = path ? &stored.plan : NULL,
         .training = true,
     };

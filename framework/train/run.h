@@ -40,6 +40,8 @@ typedef struct lamina__run_options {
     bool overwrite; /* a run that is there already is removed first */
     int threads;    /* 0: default */
     const char *kernels;
+    bool measure;      /* the plan of a new run; see lamina__prepare_options */
+    const char *cache; /* likewise */
     lamina__event_fn *on_event;
     void *user;
     const volatile int *stop; /* becomes a signal's number when the run shall end after this step */

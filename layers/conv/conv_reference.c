@@ -264,6 +264,7 @@ static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t p
 
 const lamina_kernel LAMINA__REAL_NAME(conv_reference) = {
     .struct_size = sizeof(lamina_kernel),
+    .flags = LAMINA_KERNEL_LAST_RESORT,
     .name = "reference",
     .doc = "Plain C: patches times filters.",
     .passes = LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA | LAMINA_PASS_BACKWARD_WEIGHTS,

@@ -13,6 +13,8 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 1' HUP INT TERM
 cd "$folder" || exit 1
+# Plans are measured once for a test, and nothing is left behind.
+export LAMINA_CACHE="$folder/cache"
 
 failures=0
 fail() {

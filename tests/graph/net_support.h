@@ -364,10 +364,16 @@ typedef struct test_net {
     lamina_status status;
 } test_net;
 
+/* More types, of one test file; NULL-terminated. */
+static const lamina_layer_type *const *test_more_types;
+
 static inline void test_net_registry(test_net *t) {
     const lamina_layer_type *types[64] = {&test_add_type,   &test_center_type, &test_noise_type,
                                           &test_split_type, &test_pack_type,   &test_wrong_type};
     size_t n = 6;
+    for (size_t i = 0; test_more_types != NULL && test_more_types[i] != NULL; i++) {
+        types[n++] = test_more_types[i];
+    }
     for (size_t i = 0; lamina__builtin_layers[i] != NULL && n < 63; i++) {
         types[n++] = lamina__builtin_layers[i];
     }

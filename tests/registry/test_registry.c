@@ -217,8 +217,8 @@ static void kernels(void) {
     two.passes = 8;
     refuses(&type, "kernel \"other\": passes 0x8");
     two.passes = LAMINA_PASS_FORWARD;
-    two.flags = 2;
-    refuses(&type, "kernel \"other\": flags 0x2");
+    two.flags = 4;
+    refuses(&type, "kernel \"other\": flags 0x4");
     two.flags = 0;
     two.run = NULL;
     refuses(&type, "kernel \"other\" has no run()");

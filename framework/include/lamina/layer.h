@@ -275,7 +275,10 @@ enum {
 
 enum {
     /* All its passes or none: what its forward saves only its own backward can read. */
-    LAMINA_KERNEL_TOGETHER = 1u << 0
+    LAMINA_KERNEL_TOGETHER = 1u << 0,
+    /* A plain reference: not worth timing where another kernel applies. A host that does not know
+     * the bit refuses the kernel, so it is for built-in layers. */
+    LAMINA_KERNEL_LAST_RESORT = 1u << 1
 };
 
 /* One way to compute a layer. A layer with several lists them in order of preference, the plain-C

@@ -1,0 +1,593 @@
+/* The plan by measurement.
+ *
+ * A kernel's speed depends on the size of its call, on what its neighbours left in the caches and
+ * on what the other cores do. So nothing is timed by itself: trial nets are built and take whole
+ * steps on made-up data with all threads, under a clock that knows each layer and pass. In round r
+ * every layer has its r-th candidate for each pass; as many rounds as the longest list of
+ * candidates, and each pass takes the candidate with the least time. Weights that a kernel wants
+ * repacked are part of its time.
+ *
+ * Then cuts are compared as whole steps, update and all: more slices, as long as that pays, fewer
+ * shards, likewise, and one shard whose kernels use all threads. A cut that changes the size of a
+ * call has rounds of its own.
+ *
+ * Times are the least of some steps: what disturbs a step only makes it longer. Of candidates that
+ * are as good as equal the first in order of preference is taken, so that a plan is stable. A
+ * candidate that fails is out of the choice. */
+#include "graph/tune.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/philox.h"
+#include "base/seconds.h"
+#include "base/threads.h"
+#include "config/diag.h"
+#include "graph/clock.h"
+#include "graph/net_impl.h"
+#include "graph/plan_cache.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MAX_CANDIDATES = 8, MOST_STEPS = 24 };
+
+/* A trial takes steps for so long, and at least two, because the first warms up, unless that one was
+ * long. No trial begins after the budget. */
+static const double trial_seconds = 0.04, long_step = 0.5, budget_seconds = 7;
+
+/* Steps shorter than this are timed in several turns: that takes little time, and a disturbance
+ * that outlasts one trial is seldom there in all. */
+static const double short_step = 0.02;
+
+/* Another kernel or cut must be faster by this factor. */
+static const double better_kernel = 0.97, better_cut = 0.98;
+
+/* A cut with as many candidates to try, and this much slower with its first ones, is not tuned. */
+static const double hopeless = 1.3;
+
+/* The names of a layer's kernels; NULL: no such pass, or what build.c would choose. */
+typedef struct choice {
+    const char *kernel[LAMINA__N_PASSES];
+} choice;
+
+typedef struct plan {
+    int32_t shards, slices;
+    bool by_shard;
+    choice *layers;
+    double seconds; /* of a step */
+} plan;
+
+/* What can be chosen in a layer, and what it was found to cost: seconds of all threads together. */
+typedef struct candidates {
+    int32_t n_together, n_apart[LAMINA__N_PASSES];
+    const char *together[MAX_CANDIDATES], *apart[LAMINA__N_PASSES][MAX_CANDIDATES];
+    double together_cost[MAX_CANDIDATES], apart_cost[LAMINA__N_PASSES][MAX_CANDIDATES];
+    bool together_first; /* by preference */
+    bool failed;         /* in the round that runs: takes its first candidates */
+} candidates;
+
+typedef struct tuner {
+    const lamina__network *network;
+    const lamina__net_options *options;
+    int32_t n_layers;
+    double deadline;
+    lamina__batch batch;
+    float *images;
+    int32_t *labels;
+    lamina__recorded_kernel *record; /* for one trial net; names are not owned */
+    candidates *layers;
+    double *cost; /* (layers, passes): least seconds in the trial that ran last */
+    bool told;
+} tuner;
+
+/* ---- A trial ---- */
+
+/* Reads and writes what an optimizer would, and changes nothing. */
+static void update_nothing(void *arg, int32_t weight, int64_t begin, int64_t end,
+                           const float *gradient) {
+    float *w = *(float **)arg;
+    (void)weight;
+    for (int64_t i = begin; i < end; i++) {
+        w[i] -= 0.0f * gradient[i - begin];
+    }
+}
+
+static lamina_status take_step(tuner *t, lamina__net *net, lamina_error *error) {
+    lamina__result result;
+    float *weights = lamina__net_weight_block(net);
+    return t->options->training
+               ? lamina__net_train_step(net, &t->batch, 0, update_nothing, &weights, &result, error)
+               : lamina__net_evaluate(net, &t->batch, &result, error);
+}
+
+static void make_data(tuner *t, const lamina__net *net) {
+    const int64_t classes = lamina__net_classes(net) > 0 ? lamina__net_classes(net) : 1;
+    for (int64_t i = 0; i < t->options->batch; i++) {
+        t->labels[i] = (int32_t)(i % classes);
+    }
+}
+
+/* For each layer and pass the least seconds so far, all threads together. */
+static void read_clock(tuner *t, lamina__net *net) {
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
+            double *cost = &t->cost[i * LAMINA__N_PASSES + pass], sum = 0;
+            for (int32_t thread = 0; thread < net->threads; thread++) {
+                sum += lamina__net_pass_seconds(net, i, pass, thread);
+            }
+            *cost = sum < *cost ? sum : *cost;
+        }
+    }
+    lamina__net_clear_clock(net);
+}
+
+/* Seconds that repacking a layer's weights takes one thread. */
+static double prepare_seconds(lamina__layer *layer) {
+    double least = INFINITY;
+    for (int i = 0; i < 2; i++) {
+        const double begin = lamina__seconds();
+        lamina__lane *lane = &layer->lanes[0];
+        if (lamina__instance_prepare(layer->instance, &lane->call, &lane->io) != LAMINA_OK) {
+            return INFINITY;
+        }
+        least = fmin(least, lamina__seconds() - begin);
+    }
+    return least;
+}
+
+/* Repacking is shared out among the passes whose kernels want it. */
+static void add_prepare(tuner *t, lamina__net *net) {
+    for (int32_t i = 0; i < t->n_layers && t->options->training; i++) {
+        const lamina__instance *instance = net->layers[i].instance;
+        bool packs[LAMINA__N_PASSES] = {false};
+        int n = 0;
+        for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
+            const int32_t k = instance->pass_kernel[pass];
+            packs[pass] = k >= 0 && instance->bound[k].kernel->prepare != NULL;
+            n += packs[pass];
+        }
+        const double seconds = n > 0 ? prepare_seconds(&net->layers[i]) / n : 0;
+        for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
+            t->cost[i * LAMINA__N_PASSES + pass] += packs[pass] ? seconds : 0;
+        }
+    }
+}
+
+static lamina__net *build_trial(tuner *t, const plan *p, lamina_error *error) {
+    lamina__diags unseen = {0};
+    lamina__net *net = NULL;
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        t->record[i].layer = t->network->layers[i].name;
+        for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
+            t->record[i].kernel[pass] = (char *)(uintptr_t)p->layers[i].kernel[pass];
+        }
+    }
+    const lamina__plan_record record = {.shards = p->shards,
+                                        .slices = p->slices,
+                                        .by_shard = p->by_shard,
+                                        .kernels = t->record,
+                                        .count = (size_t)t->n_layers};
+    if (lamina__net_make(t->network, t->options, &record, &net, &unseen, error) != LAMINA_OK &&
+        error->message[0] == '\0') {
+        lamina__diags_error(&unseen, error);
+    }
+    lamina__diags_free(&unseen);
+    return net;
+}
+
+/* Takes steps; p->seconds: the least of one. With a clock the costs of the passes, too. */
+static lamina_status run_trial(tuner *t, lamina__net *net, bool clock, plan *p,
+                               lamina_error *error) {
+    lamina_status status = clock ? lamina__net_start_clock(net, error) : LAMINA_OK;
+    const double begin = lamina__seconds();
+    double end = begin;
+    make_data(t, net);
+    p->seconds = INFINITY;
+    for (int32_t i = 0; clock && i < t->n_layers * LAMINA__N_PASSES; i++) {
+        t->cost[i] = INFINITY;
+    }
+    for (int n = 0; status == LAMINA_OK && n < MOST_STEPS; n++) {
+        if (end - begin > (n >= 2 ? trial_seconds : long_step)) {
+            break;
+        }
+        const double now = end;
+        status = take_step(t, net, error);
+        end = lamina__seconds();
+        p->seconds = fmin(p->seconds, end - now);
+        if (clock) {
+            read_clock(t, net);
+            end = lamina__seconds();
+        }
+        if (end > t->deadline) {
+            break;
+        }
+    }
+    if (status == LAMINA_OK && clock) {
+        add_prepare(t, net);
+    }
+    return status;
+}
+
+static void log_trial(const plan *p, const char *what, const lamina_error *error) {
+    if (error->code != LAMINA_OK) {
+        lamina__log(LAMINA_LOG_DEBUG, "plan: %s: %s", what, error->message);
+        return;
+    }
+    lamina__log(LAMINA_LOG_DEBUG, "plan: %s: %d shards of %d slices%s: %.3f ms", what,
+                (int)p->shards, (int)p->slices, p->by_shard ? " on one thread" : "",
+                1e3 * p->seconds);
+}
+
+/* A plan's whole step. False when it cannot run here, or there is no time to find out. */
+static bool time_step(tuner *t, plan *p) {
+    lamina_error error = {0};
+    if (lamina__seconds() > t->deadline) {
+        return false;
+    }
+    lamina__net *net = build_trial(t, p, &error);
+    const bool ran = net != NULL && run_trial(t, net, false, p, &error) == LAMINA_OK;
+    /* The net may have cut less finely than it was told. */
+    const bool same = ran && net->shards == p->shards && net->slices == p->slices;
+    lamina__net_free(net);
+    log_trial(p, "a step", &error);
+    return same;
+}
+
+/* ---- Candidates ---- */
+
+static bool is_forced(const tuner *t, int32_t i) {
+    const char *all = t->options->kernels;
+    return t->network->layers[i].kernels != NULL || (all != NULL && strcmp(all, "auto") != 0);
+}
+
+static void list_candidates(tuner *t, const lamina__net *net) {
+    const lamina_kernel *list[MAX_CANDIDATES];
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        candidates *c = &t->layers[i];
+        *c = (candidates){0};
+        for (int pass = 0; pass < LAMINA__N_PASSES && !is_forced(t, i); pass++) {
+            const int32_t n =
+                lamina__instance_candidates(net->layers[i].instance, pass, list, MAX_CANDIDATES);
+            for (int32_t k = 0; k < n; k++) {
+                if ((list[k]->flags & LAMINA_KERNEL_TOGETHER) != 0) {
+                    c->together_first = c->together_first || k == 0;
+                    c->together_cost[c->n_together] = INFINITY;
+                    c->together[c->n_together++] = list[k]->name;
+                } else {
+                    c->apart_cost[pass][c->n_apart[pass]] = INFINITY;
+                    c->apart[pass][c->n_apart[pass]++] = list[k]->name;
+                }
+            }
+        }
+    }
+}
+
+/* First the kernels that take all passes, one a round, then the others side by side. */
+static int32_t rounds_of(const candidates *c) {
+    int32_t most = c->n_apart[0];
+    for (int pass = 1; c->n_apart[0] > 0 && pass < LAMINA__N_PASSES; pass++) {
+        most = c->n_apart[pass] > most ? c->n_apart[pass] : most;
+    }
+    return c->n_together + most;
+}
+
+static int32_t at_most(int32_t k, int32_t n) {
+    return k < n ? k : n - 1;
+}
+
+/* The kernels of a layer in a round. */
+static choice choice_of(const candidates *c, int32_t round) {
+    choice made = {{NULL}};
+    if (round < c->n_together || c->n_apart[0] == 0) {
+        for (int pass = 0; pass < LAMINA__N_PASSES && c->n_together > 0; pass++) {
+            made.kernel[pass] = c->together[at_most(round, c->n_together)];
+        }
+        return made;
+    }
+    for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
+        if (c->n_apart[pass] > 0) {
+            made.kernel[pass] = c->apart[pass][at_most(round - c->n_together, c->n_apart[pass])];
+        }
+    }
+    return made;
+}
+
+/* The round in which a layer has the candidates that build.c would choose. */
+static int32_t first_round(const candidates *c) {
+    return c->together_first ? 0 : c->n_together;
+}
+
+static void note_costs(tuner *t, int32_t round) {
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        candidates *c = &t->layers[i];
+        const double *cost = &t->cost[i * LAMINA__N_PASSES];
+        if (c->failed) {
+            continue;
+        }
+        if (round < c->n_together) {
+            double *least = &c->together_cost[round];
+            *least = fmin(*least, cost[0] + cost[1] + cost[2]);
+            continue;
+        }
+        for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
+            const int32_t k = round - c->n_together;
+            if (k < c->n_apart[pass]) {
+                c->apart_cost[pass][k] = fmin(c->apart_cost[pass][k], cost[pass]);
+            }
+        }
+    }
+}
+
+static int32_t cheapest(const double *cost, int32_t n) {
+    int32_t best = 0;
+    for (int32_t k = 1; k < n; k++) {
+        best = cost[k] < better_kernel * cost[best] ? k : best;
+    }
+    return best;
+}
+
+static choice best_choice(const candidates *c) {
+    const int32_t together = cheapest(c->together_cost, c->n_together);
+    double one = c->n_together > 0 ? c->together_cost[together] : INFINITY;
+    double apart = c->n_apart[0] > 0 ? 0 : INFINITY;
+    choice made = {{NULL}};
+    for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
+        if (c->n_apart[pass] > 0) {
+            const int32_t k = cheapest(c->apart_cost[pass], c->n_apart[pass]);
+            made.kernel[pass] = c->apart[pass][k];
+            apart += c->apart_cost[pass][k];
+        }
+    }
+    one *= c->together_first ? better_kernel : 1;
+    apart *= c->together_first ? 1 : better_kernel;
+    return one <= apart ? choice_of(c, together) : made;
+}
+
+/* ---- Rounds ---- */
+
+static candidates *layer_named(tuner *t, const char *name) {
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        if (strcmp(t->network->layers[i].name, name) == 0) {
+            return &t->layers[i];
+        }
+    }
+    return NULL;
+}
+
+/* Runs a round. A layer whose candidates fail takes its first ones instead, and the others go on.
+ */
+static bool run_round(tuner *t, const plan *cut, int32_t round) {
+    plan p = *cut;
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        t->layers[i].failed = false;
+    }
+    for (int32_t attempt = 0; attempt <= t->n_layers; attempt++) {
+        lamina_error error = {0};
+        for (int32_t i = 0; i < t->n_layers; i++) {
+            const candidates *c = &t->layers[i];
+            p.layers[i] = choice_of(c, c->failed ? first_round(c) : round);
+        }
+        lamina__net *net = build_trial(t, &p, &error);
+        const bool ran = net != NULL && run_trial(t, net, true, &p, &error) == LAMINA_OK;
+        lamina__net_free(net);
+        log_trial(&p, "a round", &error);
+        candidates *culprit = ran ? NULL : layer_named(t, error.layer);
+        if (ran || culprit == NULL || culprit->failed) {
+            return ran;
+        }
+        culprit->failed = true;
+    }
+    return false;
+}
+
+/* Builds the net of a cut as it would be without measuring, for its candidates, and has a first
+ * round with it. False: it cannot be. */
+static bool begin_cut(tuner *t, plan *p) {
+    lamina_error error = {0};
+    memset(p->layers, 0, (size_t)t->n_layers * sizeof *p->layers);
+    lamina__net *net = build_trial(t, p, &error);
+    if (net == NULL) {
+        log_trial(p, "a cut", &error);
+        return false;
+    }
+    p->shards = net->shards;
+    p->slices = net->slices;
+    if (!t->told) {
+        lamina__log(LAMINA_LOG_INFO, "measuring kernels for this machine (once)...");
+        t->told = true;
+    }
+    list_candidates(t, net);
+    const bool ran = run_trial(t, net, false, p, &error) == LAMINA_OK;
+    lamina__net_free(net);
+    log_trial(p, "a cut", &error);
+    return ran;
+}
+
+/* The best kernels of a cut that has begun, and its time with them. */
+static bool choose_kernels(tuner *t, plan *p) {
+    int32_t rounds = 1;
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        const int32_t n = rounds_of(&t->layers[i]);
+        rounds = n > rounds ? n : rounds;
+    }
+    const int32_t trials = p->seconds < short_step ? 2 * rounds : rounds; /* A B C A B C */
+    for (int32_t r = 0; rounds > 1 && r < trials && lamina__seconds() < t->deadline; r++) {
+        if (run_round(t, p, r % rounds)) {
+            note_costs(t, r % rounds);
+        }
+    }
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        p->layers[i] = best_choice(&t->layers[i]);
+    }
+    return rounds == 1 || time_step(t, p);
+}
+
+/* ---- Cuts ---- */
+
+static void copy_plan(const tuner *t, plan *to, const plan *from) {
+    choice *layers = to->layers;
+    memcpy(layers, from->layers, (size_t)t->n_layers * sizeof *layers);
+    *to = *from;
+    to->layers = layers;
+}
+
+/* Is a plan faster than the best so far? Then that one is timed again: what else the machine did
+ * may have been all there was to it. */
+static bool is_better(tuner *t, const plan *p, plan *best) {
+    const int again = best->seconds < short_step ? 3 : 1;
+    for (int i = 0; i < again && p->seconds < better_cut * best->seconds; i++) {
+        const double before = best->seconds;
+        time_step(t, best);
+        best->seconds = fmin(best->seconds, before);
+    }
+    return p->seconds < better_cut * best->seconds;
+}
+
+/* Tries a cut with the best plan's kernels. */
+static bool try_cut(tuner *t, plan *other, plan *best, int32_t shards, int32_t slices) {
+    copy_plan(t, other, best);
+    other->shards = shards;
+    other->slices = slices;
+    other->by_shard = shards == 1;
+    if (!time_step(t, other) || !is_better(t, other, best)) {
+        return false;
+    }
+    copy_plan(t, best, other);
+    return true;
+}
+
+/* More slices and fewer shards, as long as that pays; then kernels for the new size of a call. */
+static void refine_cut(tuner *t, plan *other, plan *best) {
+    const int32_t shards = best->shards, slices = best->slices;
+    while (try_cut(t, other, best, best->shards, 2 * best->slices)) {
+    }
+    while (best->shards > 1 && try_cut(t, other, best, best->shards / 2, best->slices)) {
+    }
+    if (best->shards == shards && best->slices == slices) {
+        return;
+    }
+    copy_plan(t, other, best);
+    if (begin_cut(t, other) && choose_kernels(t, other) && other->seconds < best->seconds) {
+        copy_plan(t, best, other);
+    }
+}
+
+/* One shard, whole-batch kernels. */
+static void try_whole(tuner *t, plan *other, plan *best) {
+    other->shards = other->slices = 1;
+    other->by_shard = false;
+    if (lamina__seconds() < t->deadline && begin_cut(t, other) &&
+        other->seconds < hopeless * best->seconds && choose_kernels(t, other) &&
+        is_better(t, other, best)) {
+        copy_plan(t, best, other);
+    }
+}
+
+static bool measure(tuner *t, plan *best, plan *other) {
+    const int threads = t->options->threads > 0 ? t->options->threads : lamina__default_threads();
+    best->shards = threads < t->options->batch ? threads : (int32_t)t->options->batch;
+    best->slices = 1;
+    best->by_shard = best->shards == 1;
+    if (!begin_cut(t, best) || !choose_kernels(t, best)) {
+        return false;
+    }
+    refine_cut(t, other, best);
+    if (threads > 1) {
+        try_whole(t, other, best);
+    }
+    log_trial(best, "chosen", &(lamina_error){0});
+    return true;
+}
+
+/* ---- The whole ---- */
+
+static bool allocate(tuner *t, plan *best, plan *other) {
+    const lamina__net_options *options = t->options;
+    const size_t n = (size_t)t->n_layers;
+    const int64_t pixels = options->batch * options->channels * options->height * options->width;
+    t->images = lamina__calloc((size_t)pixels, sizeof *t->images);
+    t->labels = lamina__calloc((size_t)options->batch, sizeof *t->labels);
+    t->record = lamina__calloc(n, sizeof *t->record);
+    t->layers = lamina__calloc(n, sizeof *t->layers);
+    t->cost = lamina__calloc(n * LAMINA__N_PASSES, sizeof *t->cost);
+    best->layers = lamina__calloc(n, sizeof *best->layers);
+    other->layers = lamina__calloc(n, sizeof *other->layers);
+    if (t->images == NULL || t->labels == NULL || t->record == NULL || t->layers == NULL ||
+        t->cost == NULL || best->layers == NULL || other->layers == NULL) {
+        return false;
+    }
+    const lamina__stream stream = lamina__stream_make(1, LAMINA__RANDOM_INIT, 0, 0);
+    lamina__stream_uniform(stream, 0, t->images, (size_t)pixels);
+    t->batch = (lamina__batch){.images = t->images, .labels = t->labels, .samples = options->batch};
+    return true;
+}
+
+/* Names of its own. */
+static bool write_record(const tuner *t, const plan *p, lamina__plan_record *record) {
+    bool copied = true;
+    *record = (lamina__plan_record){
+        .shards = p->shards, .slices = p->slices, .by_shard = p->by_shard && p->shards == 1};
+    record->kernels = lamina__calloc((size_t)t->n_layers, sizeof *record->kernels);
+    if (record->kernels == NULL) {
+        return false;
+    }
+    record->count = (size_t)t->n_layers;
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        lamina__recorded_kernel *to = &record->kernels[i];
+        to->layer = lamina__strdup(t->network->layers[i].name);
+        copied = copied && to->layer != NULL;
+        for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
+            const char *name = p->layers[i].kernel[pass];
+            to->kernel[pass] = name != NULL ? lamina__strdup(name) : NULL;
+            copied = copied && (name == NULL || to->kernel[pass] != NULL);
+        }
+    }
+    if (!copied) {
+        lamina__plan_record_free(record);
+    }
+    return copied;
+}
+
+static bool measure_plan(const lamina__network *network, const lamina__net_options *options,
+                         lamina__plan_record *record) {
+    tuner t = {.network = network,
+               .options = options,
+               .n_layers = (int32_t)network->count,
+               .deadline = lamina__seconds() + budget_seconds};
+    plan best = {0}, other = {0};
+    const bool measured = allocate(&t, &best, &other) && measure(&t, &best, &other) &&
+                          write_record(&t, &best, record);
+    lamina__free(t.images);
+    lamina__free(t.labels);
+    lamina__free(t.record);
+    lamina__free(t.layers);
+    lamina__free(t.cost);
+    lamina__free(best.layers);
+    lamina__free(other.layers);
+    return measured;
+}
+
+bool lamina__tune(const lamina__network *network, const lamina__net_options *options,
+                  lamina__plan_record *record) {
+    lamina__text key = {0};
+    bool found = false;
+    *record = (lamina__plan_record){0};
+    if ((options->cache == NULL && !options->measure) || options->shards > 0 ||
+        options->slices > 0) {
+        return false;
+    }
+    lamina__plan_key(network, options, &key);
+    if (options->cache != NULL && !key.failed) {
+        const int threads = options->threads > 0 ? options->threads : lamina__default_threads();
+        found = lamina__plan_cache_read(options->cache, key.data, network, threads, record);
+    }
+    if (!found && options->measure) {
+        found = measure_plan(network, options, record);
+        if (found && options->cache != NULL && !key.failed) {
+            lamina__plan_cache_write(options->cache, key.data, record);
+        }
+    }
+    lamina__text_free(&key);
+    return found;
+}
