@@ -301,7 +301,7 @@ static const lamina_kernel reference_kernel = {.struct_size = sizeof(lamina_kern
 
 static const lamina_kernel *const kernels[] = {
 #if !LAMINA_LAYERS_F64
-    &lamina__max_pool_onednn,
+    &lamina__max_pool_vector, &lamina__max_pool_onednn,
 #endif
     &reference_kernel, NULL};
 

@@ -6,6 +6,7 @@
 #include "check/check.h"
 #include "check/rig.h"
 #include "layers/builtin.h"
+#include "layers/isa.h"
 #include "support.h"
 
 #include <math.h>
@@ -33,10 +34,13 @@ static inline void layer_close(layer_registries open) {
     lamina__registry_free(open.f64);
 }
 
-/* Runs one case's checks and fails with every line that failed. */
-static inline void layer_check_text(layer_registries open, const char *type, const char *text) {
+/* Runs one case's checks, of the named kernels or of all (NULL), and fails with every line that
+ * failed. */
+static inline void layer_check_kernels(layer_registries open, const char *type, const char *text,
+                                       const char *const *kernels) {
     const lamina__type_entry *entry = lamina__registry_find(open.f32, type);
-    const lamina__check_options options = {.seed = 1, .f64 = lamina__registry_find(open.f64, type)};
+    const lamina__check_options options = {
+        .seed = 1, .kernels = kernels, .f64 = lamina__registry_find(open.f64, type)};
     lamina__check_report report = {0};
     lamina_error error = {0};
     lamina_status status = lamina__check_case(entry, text, &options, &report, &error);
@@ -56,14 +60,40 @@ static inline void layer_check_text(layer_registries open, const char *type, con
     lamina__check_report_free(&report);
 }
 
-static inline void layer_check(const char *type, const layer_case *cases, size_t n) {
+static inline void layer_check_text(layer_registries open, const char *type, const char *text) {
+    layer_check_kernels(open, type, text, NULL);
+}
+
+/* kernels: NULL-terminated names, or NULL: all. */
+static inline void layer_check_some(const char *type, const char *const *kernels,
+                                    const layer_case *cases, size_t n) {
     layer_registries open = layer_open();
     for (size_t i = 0; i < n; i++) {
         char text[512];
         snprintf(text, sizeof(text), "{input: %s, params: %s}", cases[i].input, cases[i].params);
-        layer_check_text(open, type, text);
+        layer_check_kernels(open, type, text, kernels);
     }
     layer_close(open);
+}
+
+static inline void layer_check(const char *type, const layer_case *cases, size_t n) {
+    layer_check_some(type, NULL, cases, n);
+}
+
+/* fn(arg) once with each instruction set that this processor has. */
+static inline void layer_each_isa(void (*fn)(void *arg), void *arg) {
+    const char *set = getenv("LAMINA_ISA");
+    char *before = set != NULL ? strdup(set) : NULL;
+    for (int isa = 0; isa <= (int)lamina__isa_of_processor(); isa++) {
+        CU_ASSERT_EQUAL_FATAL(setenv("LAMINA_ISA", lamina__isa_name((lamina__isa)isa), 1), 0);
+        fn(arg);
+    }
+    if (before != NULL) {
+        setenv("LAMINA_ISA", before, 1);
+    } else {
+        unsetenv("LAMINA_ISA");
+    }
+    free(before);
 }
 
 /* The cases that the type itself brings. */
