@@ -14,7 +14,7 @@
  * Each sample is computed by itself in forward and backward data, in an order that the number of
  * samples in a call does not change. */
 #include "layers/conv/conv.h"
-#include "layers/product/product.h"
+#include "layers/product/panel.h"
 
 #if !LAMINA_LAYERS_F64
 
@@ -25,13 +25,6 @@ typedef struct rows {
     int64_t n;
     int64_t *a_at, *c_at;
 } rows;
-
-/* Part of the columns of a block product. */
-typedef struct panel {
-    int64_t first;   /* column */
-    int32_t vectors; /* wide */
-    int32_t last;    /* columns in the last vector */
-} panel;
 
 typedef struct direct {
     const lamina__product_isa *isa;
@@ -89,27 +82,6 @@ static int32_t applies(const void *self, const lamina_setup *setup, uint32_t pas
 
 /* ---- Making it ---- */
 
-static int64_t n_panels(const lamina__product_isa *isa, int64_t columns) {
-    const int64_t widest = (int64_t)isa->width * isa->vectors;
-    return (columns + widest - 1) / widest;
-}
-
-/* Panel i of so many columns; they are about equally wide. */
-static panel panel_of(const lamina__product_isa *isa, int64_t columns, int64_t i) {
-    const int64_t vectors = (columns + isa->width - 1) / isa->width;
-    const int64_t n = n_panels(isa, columns);
-    const int64_t begin = vectors * i / n, end = vectors * (i + 1) / n;
-    const int64_t past = columns - (end - 1) * isa->width;
-    return (panel){.first = begin * isa->width,
-                   .vectors = (int32_t)(end - begin),
-                   .last = past < isa->width ? (int32_t)past : isa->width};
-}
-
-/* `columns` with the last vector filled up. */
-static int64_t whole_vectors(const lamina__product_isa *isa, int64_t columns) {
-    return (columns + isa->width - 1) / isa->width * isa->width;
-}
-
 static int make_rows(lamina_call *call, rows *r, int64_t n) {
     r->n = n;
     r->a_at = call->host->alloc(call, (size_t)n * sizeof *r->a_at);
@@ -152,7 +124,7 @@ static int make_weight_rows(const lamina__conv *conv, lamina_call *call, direct 
     }
     for (int64_t i = 0; i < d->taps.n; i++) {
         d->taps.a_at[i] = i / d->window_row * d->padded_x * conv->in_channels + i % d->window_row;
-        d->taps.c_at[i] = i * whole_vectors(d->isa, d->main_filters);
+        d->taps.c_at[i] = i * lamina__whole_vectors(d->isa, d->main_filters);
     }
     for (int64_t i = 0; i < d->left_over.n; i++) {
         d->left_over.a_at[i] = d->main_filters + i;
@@ -200,7 +172,7 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     }
     int64_t scratch = d->is_padded ? d->image : 0;
     if ((passes & LAMINA_PASS_BACKWARD_WEIGHTS) != 0) {
-        scratch += d->window * whole_vectors(d->isa, d->main_filters);
+        scratch += d->window * lamina__whole_vectors(d->isa, d->main_filters);
     }
     if (scratch > 0) {
         status = call->host->add_scratch(call, (size_t)scratch * sizeof(float));
@@ -208,13 +180,13 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     if (status >= 0 && (passes & LAMINA_PASS_FORWARD) != 0) {
         status = d->forward = call->host->add_packed(
             call, "weight_forward",
-            (size_t)(d->window * whole_vectors(d->isa, d->main_filters)) * sizeof(float));
+            (size_t)(d->window * lamina__whole_vectors(d->isa, d->main_filters)) * sizeof(float));
     }
     if (status >= 0 && (passes & LAMINA_PASS_BACKWARD_DATA) != 0) {
         status = d->data =
             call->host->add_packed(call, "weight_backward",
                                    (size_t)(conv->window.y.kernel * conv->out_channels *
-                                            whole_vectors(d->isa, d->window_row)) *
+                                            lamina__whole_vectors(d->isa, d->window_row)) *
                                        sizeof(float));
     }
     return status < 0 ? status : LAMINA_OK;
@@ -226,8 +198,8 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
  * panel is (n, its vectors), with zeros to fill the last. Returns the end of what it wrote. */
 static float *pack(const lamina__product_isa *isa, const float *from, int64_t n, int64_t row,
                    int64_t columns, int64_t column, float *to) {
-    for (int64_t p = 0; p < n_panels(isa, columns); p++) {
-        const panel part = panel_of(isa, columns, p);
+    for (int64_t p = 0; p < lamina__n_panels(isa, columns); p++) {
+        const lamina__panel part = lamina__panel_of(isa, columns, p);
         const int64_t wide = (int64_t)part.vectors * isa->width;
         const int64_t used = wide - isa->width + part.last;
         for (int64_t i = 0; i < n; i++, to += wide) {
@@ -324,8 +296,8 @@ static void forward(const lamina__conv *conv, const direct *d, const lamina_io *
             .walk = {.n = {d->window_row, conv->window.y.kernel}, .a_step = {1, wide_row}},
             .a = image,
             .b_is_full = 1};
-        for (int64_t p = 0; p < n_panels(d->isa, d->main_filters); p++) {
-            const panel part = panel_of(d->isa, d->main_filters, p);
+        for (int64_t p = 0; p < lamina__n_panels(d->isa, d->main_filters); p++) {
+            const lamina__panel part = lamina__panel_of(d->isa, d->main_filters, p);
             const int64_t wide = (int64_t)part.vectors * d->isa->width;
             tile.walk.b_step[0] = wide;
             tile.walk.b_step[1] = d->window_row * wide;
@@ -365,8 +337,8 @@ static void backward_data(const lamina__conv *conv, const direct *d, const lamin
 
         memset(sum, 0, (size_t)d->image * sizeof *sum);
         for (int64_t u = 0; u < conv->window.y.kernel; u++) {
-            for (int64_t p = 0; p < n_panels(d->isa, d->window_row); p++) {
-                const panel part = panel_of(d->isa, d->window_row, p);
+            for (int64_t p = 0; p < lamina__n_panels(d->isa, d->window_row); p++) {
+                const lamina__panel part = lamina__panel_of(d->isa, d->window_row, p);
                 tile.walk.b_step[0] = (int64_t)part.vectors * d->isa->width;
                 tile.b = packed;
                 tile.c = sum + u * d->padded_x * conv->in_channels + part.first;
@@ -391,8 +363,8 @@ static void add_main(const lamina__conv *conv, const direct *d, const float *ima
                  .b_step = {out, conv->window.x.out * out}},
         .a = image,
         .add = 1};
-    for (int64_t p = 0; p < n_panels(d->isa, d->main_filters); p++) {
-        const panel part = panel_of(d->isa, d->main_filters, p);
+    for (int64_t p = 0; p < lamina__n_panels(d->isa, d->main_filters); p++) {
+        const lamina__panel part = lamina__panel_of(d->isa, d->main_filters, p);
         tile.b = d_out + part.first;
         tile.c = sums + part.first;
         tile.last = part.last;
@@ -410,8 +382,8 @@ static void add_left_over(const lamina__conv *conv, const direct *d, const float
                                  .a = d_out,
                                  .add = 1};
     for (int64_t u = 0; u < conv->window.y.kernel && d->left_over.n > 0; u++) {
-        for (int64_t p = 0; p < n_panels(d->isa, d->window_row); p++) {
-            const panel part = panel_of(d->isa, d->window_row, p);
+        for (int64_t p = 0; p < lamina__n_panels(d->isa, d->window_row); p++) {
+            const lamina__panel part = lamina__panel_of(d->isa, d->window_row, p);
             tile.b = image + u * wide_row + part.first;
             tile.c = d_weight + u * d->window_row + part.first;
             tile.last = part.last;
@@ -422,7 +394,7 @@ static void add_left_over(const lamina__conv *conv, const direct *d, const float
 
 /* d_weight (filters, window) += the transpose of sums (window, filters), tile by tile. */
 static void add_transposed(const direct *d, const float *sums, float *d_weight) {
-    const int64_t wide = whole_vectors(d->isa, d->main_filters), width = d->isa->width;
+    const int64_t wide = lamina__whole_vectors(d->isa, d->main_filters), width = d->isa->width;
     for (int64_t first = 0; first < d->main_filters; first += width) {
         const int64_t end = first + width < d->main_filters ? first + width : d->main_filters;
         for (int64_t i = 0; i < d->window; i++) {
@@ -435,7 +407,7 @@ static void add_transposed(const direct *d, const float *sums, float *d_weight) 
 
 static void backward_weights(const lamina__conv *conv, const direct *d, const lamina_io *io) {
     const int64_t out_size = conv->window.y.out * conv->window.x.out * conv->out_channels;
-    const int64_t sums_size = d->window * whole_vectors(d->isa, d->main_filters);
+    const int64_t sums_size = d->window * lamina__whole_vectors(d->isa, d->main_filters);
     const lamina_tensor *d_weight = io->d_weight[0];
     const lamina_tensor *d_bias = conv->bias ? io->d_weight[1] : NULL;
     float *sums = io->scratch, *padded = sums + sums_size;

@@ -5,15 +5,8 @@
  *   mask_of(n)                     the first n
  *   load, load_part, store, zero, broadcast, multiply_add, plus, sum_of
  *   ROWS, VECTORS                  the largest block that fits the registers
- */
-#define INLINE static inline __attribute__((always_inline)) TARGET
-
-/* Before the loops over a block's rows and columns: early enough for registers to hold the sums. */
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
+ * which all but the last line of are in layers/vector_<instruction set>.h. */
+#include "layers/unroll.h"
 
 /* The sums of a block. `partial`: b ends inside its last vector. */
 INLINE void walk(const int rows, const int vectors, const int partial,

@@ -5,61 +5,9 @@
 
 #if !LAMINA_LAYERS_F64
 
-#include <string.h>
+#include "layers/vector_portable.h"
 
-#define TARGET
-enum { WIDTH = 4, ROWS = 4, VECTORS = 2 };
-
-typedef float vector __attribute__((vector_size(4 * sizeof(float))));
-typedef int mask; /* how many of the first elements */
-
-static inline mask mask_of(int n) {
-    return n < WIDTH ? n : WIDTH;
-}
-
-static inline vector load(const float *from) {
-    vector x;
-    memcpy(&x, from, sizeof x);
-    return x;
-}
-
-static inline vector load_part(const float *from, mask m) {
-    vector x = {0};
-    for (int i = 0; i < m; i++) {
-        x[i] = from[i];
-    }
-    return x;
-}
-
-static inline void store(float *to, mask m, vector x) {
-    if (m == WIDTH) {
-        memcpy(to, &x, sizeof x);
-        return;
-    }
-    for (int i = 0; i < m; i++) {
-        to[i] = x[i];
-    }
-}
-
-static inline vector zero(void) {
-    return (vector){0};
-}
-
-static inline vector broadcast(const float *from) {
-    return (vector){*from, *from, *from, *from};
-}
-
-static inline vector multiply_add(vector x, vector y, vector sum) {
-    return x * y + sum;
-}
-
-static inline vector plus(vector x, vector y) {
-    return x + y;
-}
-
-static inline float sum_of(vector x) {
-    return (x[0] + x[2]) + (x[1] + x[3]);
-}
+enum { ROWS = 4, VECTORS = 2 };
 
 #include "layers/product/product_block.h"
 

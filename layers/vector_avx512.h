@@ -1,0 +1,57 @@
+/* Vectors of floats for AVX-512: what product_block.h and others of its kind are written in. For
+ * files compiled for this instruction set. + - * / work on them, too. */
+#ifndef LAMINA_LAYERS_VECTOR_AVX512_H
+#define LAMINA_LAYERS_VECTOR_AVX512_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+enum { WIDTH = 16 };
+
+typedef __m512 vector;
+typedef __mmask16 mask;
+
+TARGET static inline mask mask_of(int n) {
+    return _mm512_cmplt_epi32_mask(
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+        _mm512_set1_epi32(n));
+}
+
+TARGET static inline vector load(const float *from) {
+    return _mm512_loadu_ps(from);
+}
+
+TARGET static inline vector load_part(const float *from, mask m) {
+    return _mm512_maskz_loadu_ps(m, from);
+}
+
+TARGET static inline void store(float *to, mask m, vector x) {
+    _mm512_mask_storeu_ps(to, m, x);
+}
+
+TARGET static inline vector zero(void) {
+    return _mm512_setzero_ps();
+}
+
+TARGET static inline vector broadcast(const float *from) {
+    return _mm512_set1_ps(*from);
+}
+
+TARGET static inline vector multiply_add(vector x, vector y, vector sum) {
+    return _mm512_fmadd_ps(x, y, sum);
+}
+
+TARGET static inline vector plus(vector x, vector y) {
+    return _mm512_add_ps(x, y);
+}
+
+TARGET static inline float sum_of(vector x) {
+    return _mm512_reduce_add_ps(x);
+}
+
+TARGET static inline vector splat(float x) {
+    return _mm512_set1_ps(x);
+}
+
+#endif

@@ -1,0 +1,68 @@
+/* Vectors of floats for any processor, four floats in the compiler's own vectors (SSE, NEON, or
+ * plain code): what product_block.h and others of its kind are written in. + - * / work on them,
+ * too. */
+#ifndef LAMINA_LAYERS_VECTOR_PORTABLE_H
+#define LAMINA_LAYERS_VECTOR_PORTABLE_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define TARGET
+enum { WIDTH = 4 };
+
+typedef float vector __attribute__((vector_size(4 * sizeof(float))));
+typedef int mask; /* how many of the first elements */
+
+static inline mask mask_of(int n) {
+    return n < WIDTH ? n : WIDTH;
+}
+
+static inline vector load(const float *from) {
+    vector x;
+    memcpy(&x, from, sizeof x);
+    return x;
+}
+
+static inline vector load_part(const float *from, mask m) {
+    vector x = {0};
+    for (int i = 0; i < m; i++) {
+        x[i] = from[i];
+    }
+    return x;
+}
+
+static inline void store(float *to, mask m, vector x) {
+    if (m == WIDTH) {
+        memcpy(to, &x, sizeof x);
+        return;
+    }
+    for (int i = 0; i < m; i++) {
+        to[i] = x[i];
+    }
+}
+
+static inline vector zero(void) {
+    return (vector){0};
+}
+
+static inline vector broadcast(const float *from) {
+    return (vector){*from, *from, *from, *from};
+}
+
+static inline vector multiply_add(vector x, vector y, vector sum) {
+    return x * y + sum;
+}
+
+static inline vector plus(vector x, vector y) {
+    return x + y;
+}
+
+static inline float sum_of(vector x) {
+    return (x[0] + x[2]) + (x[1] + x[3]);
+}
+
+static inline vector splat(float x) {
+    return (vector){x, x, x, x};
+}
+
+#endif
