@@ -54,9 +54,9 @@ typedef struct lamina__net_options {
     bool shapes_only;    /* shapes, kernels and plan, but no memory: for `summary` */
     const char *kernels; /* "auto" or NULL, "reference", "onednn" */
     const lamina__plan_record *recorded; /* an earlier run's; NULL: none */
-    /* Without a recorded plan, shards and slices: the plan that was measured for this very net on
-     * this machine is taken from a folder, if it is there; with `measure`, it is made and put there
-     * otherwise. NULL: no folder. */
+    /* Where recorded, kernels, shards and slices leave the plan open: the one that was measured for
+     * this very net on this machine is taken from a folder, if it is there; with `measure` it is
+     * otherwise made and put there. NULL: no folder. */
     const char *cache;
     bool measure;
     uint64_t seed;

@@ -137,7 +137,6 @@ void lamina__plan_key(const lamina__network *network, const lamina__net_options 
                      options->width);
     lamina__text_add(key, "batch %" PRId64 " %" PRId64 " %" PRId64 "\n", options->batch,
                      options->partial[0], options->partial[1]);
-    lamina__text_add(key, "kernels %s\n", options->kernels ? options->kernels : "auto");
     for (size_t i = 0; i < network->count; i++) {
         add_kernels(network->layers[i].entry, key);
     }

@@ -32,8 +32,8 @@
 
 enum { MAX_CANDIDATES = 8, MOST_STEPS = 24 };
 
-/* A trial takes steps for so long, and at least two, because the first warms up, unless that one was
- * long. No trial begins after the budget. */
+/* A trial takes steps for so long, and at least two, because the first warms up, unless that one
+ * was long. No trial begins after the budget. */
 static const double trial_seconds = 0.04, long_step = 0.5, budget_seconds = 7;
 
 /* Steps shorter than this are timed in several turns: that takes little time, and a disturbance
@@ -237,8 +237,8 @@ static bool time_step(tuner *t, plan *p) {
 /* ---- Candidates ---- */
 
 static bool is_forced(const tuner *t, int32_t i) {
-    const char *all = t->options->kernels;
-    return t->network->layers[i].kernels != NULL || (all != NULL && strcmp(all, "auto") != 0);
+    const char *kernels = t->network->layers[i].kernels;
+    return kernels != NULL && strcmp(kernels, "auto") != 0;
 }
 
 static void list_candidates(tuner *t, const lamina__net *net) {
@@ -246,7 +246,7 @@ static void list_candidates(tuner *t, const lamina__net *net) {
     for (int32_t i = 0; i < t->n_layers; i++) {
         candidates *c = &t->layers[i];
         *c = (candidates){0};
-        for (int pass = 0; pass < LAMINA__N_PASSES && !is_forced(t, i); pass++) {
+        for (int pass = 0; !is_forced(t, i) && pass < LAMINA__N_PASSES; pass++) {
             const int32_t n =
                 lamina__instance_candidates(net->layers[i].instance, pass, list, MAX_CANDIDATES);
             for (int32_t k = 0; k < n; k++) {
@@ -573,7 +573,8 @@ bool lamina__tune(const lamina__network *network, const lamina__net_options *opt
     lamina__text key = {0};
     bool found = false;
     *record = (lamina__plan_record){0};
-    if ((options->cache == NULL && !options->measure) || options->shards > 0 ||
+    const bool forced = options->kernels != NULL && strcmp(options->kernels, "auto") != 0;
+    if ((options->cache == NULL && !options->measure) || forced || options->shards > 0 ||
         options->slices > 0) {
         return false;
     }

@@ -5,8 +5,9 @@
 #include "graph/net.h"
 
 /* Finds the plan for a network on this machine: in options->cache, or, with options->measure, by
- * measuring; then the cache has it, too. False when there is none (then the order of preference
- * decides): nothing that goes wrong here is an error. lamina__plan_record_free. */
+ * measuring; then the cache has it, too. False when there is none, or the options leave nothing to
+ * find out (then the order of preference decides): nothing that goes wrong here is an error.
+ * lamina__plan_record_free. */
 bool lamina__tune(const lamina__network *, const lamina__net_options *, lamina__plan_record *);
 
 #endif

@@ -158,9 +158,6 @@ static void everything_is_in_the_key(void) {
     options = some_options;
     options.training = false;
     differ(key, key_of(layers, &options), "training");
-    options = some_options;
-    options.kernels = "reference";
-    differ(key, key_of(layers, &options), "--kernels");
     static const char *const others[] = {
         "- linear: {name: a, units: 13}\n- relu: {name: r}\n- linear: {name: b, units: 5}\n"
         "- softmax_loss: {name: loss}\n",

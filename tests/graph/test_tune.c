@@ -245,9 +245,11 @@ static void without_measuring_the_first_applies(void) {
 static void kernels_that_are_forced_stay(void) {
     lamina__net_options options = options_for(2);
     options.kernels = "slow";
+    measured = 0;
     test_net t = make("- linear: {units: 5}\n- test_speed: {name: s}\n- softmax_loss\n", &options);
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
     has_kernels(&t, "s", "slow", "slow");
+    CU_ASSERT_EQUAL(measured, 0);
     test_net_free(&t);
 }
 
