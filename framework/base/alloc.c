@@ -34,9 +34,12 @@ static void *libc_alloc(void *user, size_t bytes) {
     if (rounded < bytes) {
         return NULL;
     }
-    void *memory = aligned_alloc(rounded < HUGE_PAGE ? ALIGNMENT : HUGE_PAGE, rounded);
+    void *memory = NULL; /* aligned_alloc wants whole huge pages, and sanitizers insist on it */
+    if (posix_memalign(&memory, rounded < HUGE_PAGE ? ALIGNMENT : HUGE_PAGE, rounded) != 0) {
+        return NULL;
+    }
 #if defined(MADV_HUGEPAGE)
-    if (memory != NULL && rounded >= HUGE_PAGE) {
+    if (rounded >= HUGE_PAGE) {
         (void)madvise(memory, rounded / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     }
 #endif
