@@ -11,13 +11,13 @@
 #include <unistd.h>
 
 extern const lamina__command lamina__train_command, lamina__test_command, lamina__summary_command,
-    lamina__layers_command, lamina__dump_command, lamina__plugin_command,
+    lamina__profile_command, lamina__layers_command, lamina__dump_command, lamina__plugin_command,
     lamina__checkpoint_command, lamina__version_command;
 
 static const lamina__command *const commands[] = {
-    &lamina__train_command,      &lamina__test_command,    &lamina__summary_command,
-    &lamina__layers_command,     &lamina__dump_command,    &lamina__plugin_command,
-    &lamina__checkpoint_command, &lamina__version_command,
+    &lamina__train_command,   &lamina__test_command,       &lamina__summary_command,
+    &lamina__profile_command, &lamina__layers_command,     &lamina__dump_command,
+    &lamina__plugin_command,  &lamina__checkpoint_command, &lamina__version_command,
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

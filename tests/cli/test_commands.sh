@@ -6,7 +6,7 @@ config run.yaml
 # Help of every command that the help lists, and of none that it does not.
 expect 0 "$LAMINA" --help
 cp out commands
-for command in train test summary layers dump plugin checkpoint version; do
+for command in train test summary profile layers dump plugin checkpoint version; do
     says commands "  $command"
     expect 0 "$LAMINA" $command --help
     says out "usage: lamina $command"
