@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/peak.h"
 #include "cli/cli.h"
+#include "graph/plan_cache.h"
 #include "layers/isa.h"
 #include "onednn/onednn.h"
 
@@ -126,17 +127,29 @@ static void print_passes(const subject *s, const columns *width) {
     }
 }
 
+static void print_heading(const subject *s) {
+    const int shards = (int)lamina__net_shards(s->net), threads = (int)lamina__net_threads(s->net);
+    const int slices = (int)lamina__net_slices(s->net);
+    char slices_text[32] = "";
+    if (slices > 1) {
+        snprintf(slices_text, sizeof slices_text, " of %d slices", slices);
+    }
+    lamina__say(stdout, "%s: %s, batch %" PRId64 ", %d shard%s%s on %s%d thread%s",
+                s->experiment->path, s->inference ? "inference" : "training", s->profile->batch,
+                shards, shards == 1 ? "" : "s", slices_text,
+                lamina__net_by_shard(s->net) ? "one of " : "", threads, threads == 1 ? "" : "s");
+    lamina__say(stdout, "%s, %s, oneDNN %s", s->processor, lamina__isa_name(lamina__isa_to_use()),
+                lamina__onednn_version());
+}
+
 static void print_table(const subject *s) {
     const lamina__profile *profile = s->profile;
     const columns width = measure_columns(s);
     const int left = width.layer + width.pass + width.kernel + 4;
     part parts[N_PARTS];
     list_parts(profile, parts);
-    const int shards = (int)lamina__net_shards(s->net), threads = (int)lamina__net_threads(s->net);
-    lamina__say(stdout, "%s: %s, batch %" PRId64 ", %d shard%s on %d thread%s; %s, %s, oneDNN %s",
-                s->experiment->path, s->inference ? "inference" : "training", profile->batch,
-                shards, shards == 1 ? "" : "s", threads, threads == 1 ? "" : "s", s->processor,
-                lamina__isa_name(lamina__isa_to_use()), lamina__onednn_version());
+    const int threads = (int)lamina__net_threads(s->net);
+    print_heading(s);
     printf("\n%-*s  %-*s  %-*s %10s %7s %9s %8s\n", width.layer, "layer", width.pass, "pass",
            width.kernel, "kernel", "ms", "share", "GFLOP/s", "of peak");
     print_passes(s, &width);
@@ -230,6 +243,7 @@ static void add_profile(lamina__text *json, const subject *s) {
     add_integer(json, "threads", lamina__net_threads(s->net));
     add_integer(json, "shards", lamina__net_shards(s->net));
     add_integer(json, "slices", lamina__net_slices(s->net));
+    add_integer(json, "workers", lamina__net_by_shard(s->net) ? 1 : lamina__net_threads(s->net));
     add_integer(json, "steps", profile->steps);
     add_number(json, "step_seconds", profile->step_seconds);
     add_number(json, "net_seconds", profile->net_seconds);
@@ -302,6 +316,7 @@ static int run(const lamina__command *command, int argc, char **argv) {
     };
     lamina__words arguments = {0};
     lamina__experiment *experiment = NULL;
+    char *cache = lamina__plan_cache_folder();
     int result = lamina__options_parse(command, table, sizeof(table) / sizeof(table[0]), argc, argv,
                                        &arguments);
     if (result >= 0) {
@@ -312,6 +327,8 @@ static int run(const lamina__command *command, int argc, char **argv) {
     if (result < 0) {
         options.threads = (int)common.threads;
         options.kernels = common.kernels;
+        options.measure = true;
+        options.cache = cache;
         result = profile(experiment, &options, json);
     }
 
@@ -319,6 +336,7 @@ done:
     lamina__experiment_free(experiment);
     lamina__common_free(&common);
     lamina__free(arguments.items);
+    lamina__free(cache);
     return result;
 }
 

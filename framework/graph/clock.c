@@ -12,7 +12,7 @@
 
 /* A row: the mark, then the counters of lamina__clock_counter. */
 struct lamina__clock {
-    int32_t threads, layers;
+    int32_t threads, workers, layers; /* workers: threads that take shards, the first ones */
     int64_t steps;
     double seconds; /* of the steps */
     double regions; /* wall time in which the threads were asked to work */
@@ -77,6 +77,7 @@ lamina_status lamina__net_start_clock(lamina__net *net, lamina_error *error) {
         return lamina__fail_memory(error, "the clock");
     }
     clock->threads = net->threads;
+    clock->workers = net->shards < net->threads && !net->all_whole ? net->shards : net->threads;
     clock->layers = net->n_layers;
     clock->stride = ((size_t)n_counters(clock) + 1 + LINE - 1) / LINE * LINE;
     clock->rows = lamina__calloc((size_t)clock->threads, clock->stride * sizeof *clock->rows);
@@ -105,13 +106,14 @@ void lamina__net_stop_clock(lamina__net *net) {
     }
 }
 
-/* Mean over the threads. */
+/* Mean over the threads that have such work. */
 static double mean_of(const lamina__clock *clock, int32_t counter) {
+    const int32_t threads = counter == LAMINA__CLOCK_UPDATE ? clock->threads : clock->workers;
     double sum = 0;
-    for (int32_t t = 0; t < clock->threads; t++) {
+    for (int32_t t = 0; t < threads; t++) {
         sum += *counter_of(clock, t, counter);
     }
-    return sum / clock->threads;
+    return sum / threads;
 }
 
 lamina__net_times lamina__net_times_now(const lamina__net *net) {

@@ -2,9 +2,10 @@
  * each pass of each layer, and what the rest of the step was; without a clock a step pays one
  * branch for each pass.
  *
- * A step's wall time is, on the average of the net's threads: the passes + prepare + update +
- * waiting + other. A pass of a layer that is called on the whole batch counts for every thread: its
- * kernel has them all. */
+ * A step's wall time is, on the average of the threads: the passes + prepare + update + waiting +
+ * other. The threads are those that take shards; with fewer shards than threads the others count in
+ * the update alone. A pass of a layer that is called on the whole batch counts for every thread:
+ * its kernel has them all. */
 #ifndef LAMINA_GRAPH_CLOCK_H
 #define LAMINA_GRAPH_CLOCK_H
 
@@ -31,7 +32,7 @@ lamina__net_times lamina__net_times_now(const lamina__net *);
 /* Seconds of one thread in a pass, 0: forward, 1: backward_data, 2: backward_weights. A layer type
  * without kernels has its whole backward() in 1. */
 double lamina__net_pass_seconds(const lamina__net *, int32_t layer, int pass, int32_t thread);
-/* The mean over the threads. */
+/* The mean over the threads that take shards. */
 double lamina__net_pass_mean(const lamina__net *, int32_t layer, int pass);
 
 #endif

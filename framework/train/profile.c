@@ -152,6 +152,8 @@ static lamina_status prepare(const lamina__experiment *experiment,
         .threads = options->threads,
         .kernels = options->kernels,
         .training = !options->inference,
+        .measure = options->measure,
+        .cache = options->cache,
         .test_only = options->inference && experiment->data[1].reader != NULL,
     };
     return lamina__experiment_prepare(experiment, &prepare_options, &profile->prepared, diags,

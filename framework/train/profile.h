@@ -10,6 +10,8 @@
 typedef struct lamina__profile_options {
     int threads; /* 0: default */
     const char *kernels;
+    bool measure; /* see lamina__prepare_options, and cache */
+    const char *cache;
     int64_t steps;  /* to measure without the clock, and again with it; 0: for about a second */
     bool inference; /* evaluate, instead of train: on the test split if there is one */
 } lamina__profile_options;

@@ -2,6 +2,8 @@
 #include "graph/clock.h"
 #include "net_support.h"
 
+#include <time.h>
+
 enum { BATCH = 32, SIDE = 12 };
 
 /* A branch, a layer on the whole batch, packed weights. */
@@ -116,17 +118,98 @@ static void evaluation_goes_forward(void) {
     test_net_free(&t);
 }
 
-/* A slow layer has the time: the larger convolution of two the most. */
-static void the_slow_layer_is_seen(void) {
-    test_net t = make("- conv: {name: large, filters: 64, kernel: 5, padding: 2}\n"
-                      "- conv: {name: small, filters: 2, kernel: 1}\n"
+/* ---- A layer that takes its time ---- */
+
+#define SLOW_FORWARD  0.002 /* seconds */
+#define SLOW_BACKWARD 0.003
+
+static void sleep_for(double seconds) {
+    const struct timespec time = {.tv_nsec = (long)(seconds * 1e9)};
+    nanosleep(&time, NULL);
+}
+
+static int32_t slow_setup(void *self, lamina_call *call, const lamina_setup *setup) {
+    (void)self;
+    return call->host->set_output(call, 0, setup->in[0]);
+}
+
+static int32_t slow_forward(const void *self, lamina_call *call, const lamina_io *io) {
+    (void)self;
+    (void)call;
+    sleep_for(SLOW_FORWARD);
+    memcpy(io->out[0]->data, io->in[0]->data, (size_t)tensor_count(io->in[0]) * sizeof(float));
+    return LAMINA_OK;
+}
+
+static int32_t slow_backward(const void *self, lamina_call *call, const lamina_io *io) {
+    (void)self;
+    (void)call;
+    sleep_for(SLOW_BACKWARD);
+    memcpy(io->d_in[0]->data, io->d_out[0]->data,
+           (size_t)tensor_count(io->d_in[0]) * sizeof(float));
+    return LAMINA_OK;
+}
+
+static const lamina_layer_type slow_type = {
+    .struct_size = sizeof(lamina_layer_type),
+    .name = "test_slow",
+    .doc = "sleeps, and copies",
+    .state_version = 1,
+    .min_in = 1,
+    .max_in = 1,
+    .n_out = 1,
+    .param_stride = sizeof(lamina_param),
+    .setup = slow_setup,
+    .forward = slow_forward,
+    .backward = slow_backward,
+};
+
+/* What a pass certainly takes is in its counter, of each thread. */
+static void slow_passes_are_seen(void) {
+    enum { STEPS = 3 };
+    static const lamina_layer_type *const types[] = {&slow_type, NULL};
+    test_more_types = types;
+    test_net t = make("- conv: {filters: 2, kernel: 1}\n"
+                      "- test_slow\n"
                       "- linear: {units: 5}\n"
                       "- softmax_loss\n",
-                      1, 1);
+                      2, 2);
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
     CU_ASSERT_EQUAL(lamina__net_start_clock(t.net, NULL), LAMINA_OK);
-    train(&t, 10);
-    CU_ASSERT(lamina__net_pass_mean(t.net, 0, 0) > 2 * lamina__net_pass_mean(t.net, 1, 0));
+    train(&t, STEPS);
+    for (int32_t thread = 0; thread < 2; thread++) {
+        CU_ASSERT(lamina__net_pass_seconds(t.net, 1, 0, thread) >= STEPS * SLOW_FORWARD);
+        CU_ASSERT(lamina__net_pass_seconds(t.net, 1, 1, thread) >= STEPS * SLOW_BACKWARD);
+    }
+    CU_ASSERT(lamina__net_times_now(t.net).seconds >= STEPS * (SLOW_FORWARD + SLOW_BACKWARD));
+    check_sum(&t, STEPS);
+    test_net_free(&t);
+}
+
+/* With one shard the second thread has the update alone, and does not count as waiting. */
+static void threads_without_a_shard_do_not_wait(void) {
+    static const lamina_layer_type *const types[] = {&slow_type, NULL};
+    test_more_types = types;
+    const lamina__net_options options = {.channels = 2,
+                                         .height = SIDE,
+                                         .width = SIDE,
+                                         .batch = BATCH,
+                                         .classes = 5,
+                                         .threads = 2,
+                                         .shards = 1,
+                                         .by_shard = true,
+                                         .kernels = "reference",
+                                         .seed = 7};
+    test_net t = test_net_make("- test_slow\n- linear: {units: 5}\n- softmax_loss\n", &options);
+    lamina__result result;
+    TEST_TEXT(test_net_error(&t), "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+    CU_ASSERT_EQUAL(lamina__net_start_clock(t.net, NULL), LAMINA_OK);
+    CU_ASSERT_EQUAL(lamina__net_evaluate(t.net, &batch.batch, &result, NULL), LAMINA_OK);
+    CU_ASSERT_EQUAL(lamina__net_pass_seconds(t.net, 0, 0, 1), 0);
+    CU_ASSERT_EQUAL(lamina__net_pass_mean(t.net, 0, 0), lamina__net_pass_seconds(t.net, 0, 0, 0));
+    CU_ASSERT(lamina__net_times_now(t.net).waiting < SLOW_FORWARD / 2);
+    check_sum(&t, 1);
     test_net_free(&t);
 }
 
@@ -195,6 +278,7 @@ static void failing_allocations_are_clean(void) {
 LAMINA_TESTS({"the parts are the whole", parts_are_the_whole},
              {"passes are told apart", passes_are_told_apart},
              {"an evaluation only goes forward", evaluation_goes_forward},
-             {"the slow layer is seen", the_slow_layer_is_seen},
+             {"slow passes are seen", slow_passes_are_seen},
+             {"threads without a shard do not wait", threads_without_a_shard_do_not_wait},
              {"starts, clears, stops", starts_clears_stops}, {"changes nothing", changes_nothing},
              {"failing allocations are clean", failing_allocations_are_clean})
