@@ -7,6 +7,7 @@
 #ifndef LAMINA_LAYERS_REAL_H
 #define LAMINA_LAYERS_REAL_H
 
+#include "base/clones.h"
 #include "lamina/layer.h"
 
 #include <math.h>
@@ -37,16 +38,5 @@ static inline lamina_real lamina__exp(lamina_real x) {
 static inline lamina_real lamina__log(lamina_real x) {
     return LAMINA_LAYERS_F64 ? (lamina_real)log((double)x) : (lamina_real)logf((float)x);
 }
-
-/* Before a function with vector loops: compiled for several instruction sets, of which the loader
- * takes the best that the processor has. Not where there is no such loader, nor with Clang (14
- * makes the names of what it generates for a static function global), nor under sanitizers, which
- * instrument the choice before they are ready for it. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) &&       \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define LAMINA__VECTOR_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define LAMINA__VECTOR_CLONES
-#endif
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/seconds.h"
 #include "base/threads.h"
 #include "graph/net_impl.h"
+#include "graph/reduce.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -72,21 +73,28 @@ static void add_into(const lamina_tensor *to, const lamina_tensor *from) {
     }
 }
 
-/* Largest output of each sample: the first of equals; -1 when one is not a number. */
+/* The index of the largest, the first of equals; -1 when one is not a number. */
+static int32_t first_largest(const float *scores, int64_t n) {
+    float largest = scores[0];
+    uint32_t bad = 0;
+    int64_t first = 0;
+#pragma omp simd reduction(max : largest) reduction(| : bad)
+    for (int64_t i = 0; i < n; i++) {
+        bad |= (uint32_t)(scores[i] != scores[i]);
+        largest = scores[i] > largest ? scores[i] : largest;
+    }
+    while (!bad && scores[first] != largest) {
+        first++;
+    }
+    return bad ? -1 : (int32_t)first;
+}
+
 static void predict(lamina__net *net, const lamina_io *io) {
     const lamina_tensor *scores = io->in[0];
     const int64_t classes = lamina__net_classes(net);
     for (int64_t n = 0; n < io->samples; n++) {
-        const float *row = (const float *)scores->data + n * classes;
-        int32_t best = 0;
-        bool good = true;
-        for (int64_t c = 0; c < classes; c++) {
-            good = good && row[c] == row[c];
-            if (row[c] > row[best]) {
-                best = (int32_t)c;
-            }
-        }
-        net->predictions[io->first_sample + n] = good ? best : -1;
+        net->predictions[io->first_sample + n] =
+            first_largest((const float *)scores->data + n * classes, classes);
     }
 }
 
@@ -407,58 +415,22 @@ typedef struct update_work {
     void *arg;
 } update_work;
 
-/* Floats that are summed, checked and applied together: gradient, weight and momentum of a piece
- * stay in the first-level cache. */
-enum { PIECE = 2048 };
-
-/* Sums the shards' gradients of a piece into shard 0's, by pairs at growing distance. */
-static void sum_tree(const lamina__net *net, int64_t begin, int64_t count) {
-    for (int32_t distance = 1; distance < net->shards; distance *= 2) {
-        for (int32_t s = 0; s + distance < net->shards; s += 2 * distance) {
-            float *restrict a = net->gradient_block + s * net->weight_floats + begin;
-            const float *restrict b =
-                net->gradient_block + (s + distance) * net->weight_floats + begin;
-            for (int64_t i = 0; i < count; i++) {
-                a[i] += b[i];
-            }
-        }
-    }
-}
-
-/* All exponent bits set: infinity or not a number. An integer test, so that it vectorises. */
-static bool all_finite(const float *values, int64_t count) {
-    uint32_t bad = 0;
-    for (int64_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        bad |= (uint32_t)((bits & 0x7f800000u) == 0x7f800000u);
-    }
-    return bad == 0;
-}
-
-static void clear(const lamina__net *net, int64_t begin, int64_t count) {
-    for (int32_t s = 0; s < net->shards; s++) {
-        memset(net->gradient_block + s * net->weight_floats + begin, 0,
-               (size_t)count * sizeof(float));
-    }
-}
-
 static void update_range(const update_work *work, int thread, int32_t w, int64_t begin,
                          int64_t end) {
     lamina__net *net = work->net;
-    for (int64_t at = begin; at < end; at += PIECE) {
-        const int64_t count = end - at < PIECE ? end - at : PIECE;
-        const float *gradient = net->gradient_block + at;
-        sum_tree(net, at, count);
-        if (!all_finite(gradient, count)) {
+    float gradient[LAMINA__PIECE];
+    for (int64_t at = begin; at < end; at += LAMINA__PIECE) {
+        const int64_t count = end - at < LAMINA__PIECE ? end - at : LAMINA__PIECE;
+        lamina__take_gradients(net->gradient_block + at, net->weight_floats, net->shards, count,
+                               gradient);
+        if (!lamina__all_finite(gradient, count)) {
             net->not_finite[thread].gradient = w;
-        } else {
-            work->update(work->arg, w, at, at + count, gradient);
-            if (!all_finite(net->weight_block + at, count)) {
-                net->not_finite[thread].weight = w;
-            }
+            continue;
         }
-        clear(net, at, count);
+        work->update(work->arg, w, at, at + count, gradient);
+        if (!lamina__all_finite(net->weight_block + at, count)) {
+            net->not_finite[thread].weight = w;
+        }
     }
 }
 

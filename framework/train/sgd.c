@@ -6,6 +6,7 @@
  *
  * Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep
  * learning", 2013. Weight decay leaves biases and norms alone unless decay_bias says otherwise. */
+#include "base/clones.h"
 #include "train/rule.h"
 
 #include <float.h>
@@ -73,6 +74,7 @@ static double sgd_learning_rate(const void *values) {
     return ((const sgd_config *)values)->learning_rate;
 }
 
+LAMINA__VECTOR_CLONES
 static void update_plain(const lamina__rule_range *range, float rate, float decay) {
     float *restrict w = range->weight;
     const float *restrict gradient = range->gradient;
@@ -83,6 +85,7 @@ static void update_plain(const lamina__rule_range *range, float rate, float deca
     }
 }
 
+LAMINA__VECTOR_CLONES
 static void update_momentum(const lamina__rule_range *range, float rate, float decay,
                             float momentum) {
     float *restrict w = range->weight, *restrict velocity = range->slot[0];
@@ -96,6 +99,7 @@ static void update_momentum(const lamina__rule_range *range, float rate, float d
     }
 }
 
+LAMINA__VECTOR_CLONES
 static void update_nesterov(const lamina__rule_range *range, float rate, float decay,
                             float momentum) {
     float *restrict w = range->weight, *restrict velocity = range->slot[0];

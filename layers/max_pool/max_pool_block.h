@@ -9,13 +9,7 @@
  *
  * There are at least WIDTH channels: a pixel's last vector begins so early that it ends with the
  * pixel, and what it has in common with the one before is computed twice. */
-#define INLINE static inline __attribute__((always_inline)) TARGET
-
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 9")
-#endif
+#include "layers/unroll.h"
 
 /* So few taps are kept in registers: the functions below are compiled for some numbers of them,
  * `few`, and for any, 0. */

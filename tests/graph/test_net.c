@@ -324,6 +324,31 @@ static void learns(void) {
     test_net_free(&t);
 }
 
+/* Images of one pixel are scores: the first of the largest is predicted, nothing with a NaN. */
+static void predictions_are_the_largest(void) {
+    static const float scores[8][5] = {
+        {5, 1, 2, 3, 4},      {1, 2, 3, 4, 5},      {1, 7, 7, 2, 7},   {0, 0, 0, 0, 0},
+        {-0.0f, 0, 0, 0, -1}, {-9, -8, -7, -8, -9}, {1, NAN, 2, 3, 4}, {1, 2, 3, 4, NAN},
+    };
+    static const int32_t expected[8] = {0, 4, 1, 0, 0, 2, -1, -1};
+    static test_batch b;
+    lamina__net_options options = options_for(2, 2);
+    options.channels = 5;
+    options.height = options.width = 1;
+    options.training = false;
+    test_net t = test_net_make("- softmax_loss\n", &options);
+    TEST_TEXT(test_net_error(&t), "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+    test_batch_fill(&b, 8, 5, 5, 1);
+    memcpy(b.images, scores, sizeof scores);
+    lamina__result result;
+    CU_ASSERT(lamina__net_evaluate(t.net, &b.batch, &result, NULL) == LAMINA_ERROR_NUMERIC);
+    for (int i = 0; i < 8; i++) {
+        CU_ASSERT_EQUAL(lamina__net_predictions(t.net)[i], expected[i]);
+    }
+    test_net_free(&t);
+}
+
 static void a_step_allocates_nothing(void) {
     static test_batch b;
     lamina__net_options options = options_for(2, 2);
@@ -503,6 +528,7 @@ LAMINA_TESTS({"every cut gives the same gradient", cuts_agree_plain},
              {"the gradient is the slope of the loss", gradient_is_the_slope},
              {"the memory plan changes nothing", memory_plan_changes_nothing},
              {"the number of threads changes nothing", threads_change_nothing}, {"learns", learns},
+             {"predictions are the largest", predictions_are_the_largest},
              {"a step allocates nothing", a_step_allocates_nothing},
              {"numeric failure is named", numeric_failure_is_named},
              {"failed repacking is tried again", failed_repacking_is_tried_again},
