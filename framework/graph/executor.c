@@ -73,28 +73,21 @@ static void add_into(const lamina_tensor *to, const lamina_tensor *from) {
     }
 }
 
-/* The index of the largest, the first of equals; -1 when one is not a number. */
-static int32_t first_largest(const float *scores, int64_t n) {
-    float largest = scores[0];
-    uint32_t bad = 0;
-    int64_t first = 0;
-#pragma omp simd reduction(max : largest) reduction(| : bad)
-    for (int64_t i = 0; i < n; i++) {
-        bad |= (uint32_t)(scores[i] != scores[i]);
-        largest = scores[i] > largest ? scores[i] : largest;
-    }
-    while (!bad && scores[first] != largest) {
-        first++;
-    }
-    return bad ? -1 : (int32_t)first;
-}
-
+/* Largest output of each sample: the first of equals; -1 when one is not a number. */
 static void predict(lamina__net *net, const lamina_io *io) {
     const lamina_tensor *scores = io->in[0];
     const int64_t classes = lamina__net_classes(net);
     for (int64_t n = 0; n < io->samples; n++) {
-        net->predictions[io->first_sample + n] =
-            first_largest((const float *)scores->data + n * classes, classes);
+        const float *row = (const float *)scores->data + n * classes;
+        int32_t best = 0;
+        bool good = true;
+        for (int64_t c = 0; c < classes; c++) {
+            good = good && row[c] == row[c];
+            if (row[c] > row[best]) {
+                best = (int32_t)c;
+            }
+        }
+        net->predictions[io->first_sample + n] = good ? best : -1;
     }
 }
 
