@@ -11,8 +11,11 @@
  * shards, likewise, and one shard whose kernels use all threads. A cut that changes the size of a
  * call has rounds of its own.
  *
- * Times are the least of some steps: what disturbs a step only makes it longer. Of candidates that
- * are as good as equal the first in order of preference is taken, so that a plan is stable. A
+ * Times are the least of some steps: what disturbs a step only makes it longer. On a machine that
+ * is busy with something else a step on many threads is longer than one on few, which says nothing
+ * of the cut; the system counts how often a thread was put off its processor, so a trial goes on
+ * for a while until a step was left in peace, and without one no other cut is taken. Of candidates
+ * that are as good as equal the first in order of preference is taken, so that a plan is stable. A
  * candidate that fails is out of the choice. */
 #include "graph/tune.h"
 
@@ -29,16 +32,24 @@
 
 #include <math.h>
 #include <string.h>
+#include <sys/resource.h>
 
-enum { MAX_CANDIDATES = 8, MOST_STEPS = 24 };
+enum { MAX_CANDIDATES = 8, FEW_STEPS = 4, MANY_STEPS = 24 };
 
-/* A trial takes steps for so long, and at least two, because the first warms up, unless that one
- * was long. No trial begins after the budget. */
-static const double trial_seconds = 0.04, long_step = 0.5, budget_seconds = 7;
+/* A trial is over after a long time, after a while with a few steps, or after a short one with
+ * many: the first step is cold. */
+static const double long_trial = 0.5, trial_seconds = 0.04, short_trial = 0.01;
 
-/* Steps shorter than this are timed in several turns: that takes little time, and a disturbance
- * that outlasts one trial is seldom there in all. */
-static const double short_step = 0.02;
+/* No trial begins so long after the first. */
+static const double budget_seconds = 7, short_budget_seconds = 1.5;
+
+/* For so long all trials together may wait for a step in peace, and so often a thread may be put
+ * off its processor in a second of it. */
+static const double patience_seconds = 0.4, put_off = 10;
+
+/* Steps shorter than this have the short budget, and are timed in several turns: a disturbance that
+ * outlasts one trial is seldom there in all. */
+static const double short_step = 0.05;
 
 /* Another kernel or cut must be faster by this factor. */
 static const double better_kernel = 0.97, better_cut = 0.98;
@@ -56,6 +67,7 @@ typedef struct plan {
     bool by_shard;
     choice *layers;
     double seconds; /* of a step */
+    bool in_peace;  /* that step was not disturbed */
 } plan;
 
 /* What can be chosen in a layer, and what it was found to cost: seconds of all threads together. */
@@ -70,14 +82,15 @@ typedef struct candidates {
 typedef struct tuner {
     const lamina__network *network;
     const lamina__net_options *options;
-    int32_t n_layers;
-    double deadline;
+    int32_t n_layers, threads;
+    double begin, deadline, patience;
     lamina__batch batch;
     float *images;
     int32_t *labels;
     lamina__recorded_kernel *record; /* for one trial net; names are not owned */
     candidates *layers;
-    double *cost; /* (layers, passes): least seconds in the trial that ran last */
+    double *least; /* (layers, passes, threads): seconds in the trial that ran last */
+    double *cost;  /* (layers, passes): of all threads, with repacking */
     bool told;
 } tuner;
 
@@ -108,18 +121,27 @@ static void make_data(tuner *t, const lamina__net *net) {
     }
 }
 
-/* For each layer and pass the least seconds so far, all threads together. */
+/* For each layer, pass and thread the least seconds so far: a thread that was disturbed in one step
+ * may not be in another. */
 static void read_clock(tuner *t, lamina__net *net) {
     for (int32_t i = 0; i < t->n_layers; i++) {
         for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
-            double *cost = &t->cost[i * LAMINA__N_PASSES + pass], sum = 0;
-            for (int32_t thread = 0; thread < net->threads; thread++) {
-                sum += lamina__net_pass_seconds(net, i, pass, thread);
+            for (int32_t thread = 0; thread < t->threads; thread++) {
+                double *least = &t->least[(i * LAMINA__N_PASSES + pass) * t->threads + thread];
+                *least = fmin(*least, lamina__net_pass_seconds(net, i, pass, thread));
             }
-            *cost = sum < *cost ? sum : *cost;
         }
     }
     lamina__net_clear_clock(net);
+}
+
+static void sum_threads(tuner *t) {
+    for (int32_t i = 0; i < t->n_layers * LAMINA__N_PASSES; i++) {
+        t->cost[i] = 0;
+        for (int32_t thread = 0; thread < t->threads; thread++) {
+            t->cost[i] += t->least[i * t->threads + thread];
+        }
+    }
 }
 
 /* Seconds that repacking a layer's weights takes one thread. */
@@ -176,6 +198,33 @@ static lamina__net *build_trial(tuner *t, const plan *p, lamina_error *error) {
     return net;
 }
 
+/* How often a thread of this process was put off its processor so far. */
+static double times_put_off(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_nivcsw : 0;
+}
+
+/* Step n of a trial. The fastest counts, of those in peace if there are any; the first is cold and
+ * counts only until there is another. */
+static void note_step(plan *p, int n, double seconds, bool in_peace) {
+    in_peace = in_peace && n > 0;
+    if (n <= 1 || in_peace > p->in_peace || (in_peace == p->in_peace && seconds < p->seconds)) {
+        p->seconds = seconds;
+        p->in_peace = in_peace;
+    }
+}
+
+/* After n steps that took so long. */
+static bool is_enough(tuner *t, const plan *p, int n, double seconds) {
+    const bool enough = seconds > long_trial || (n >= FEW_STEPS && seconds > trial_seconds) ||
+                        (n >= MANY_STEPS && seconds > short_trial);
+    if (!enough || p->in_peace || seconds > long_trial) {
+        return enough;
+    }
+    t->patience -= p->seconds;
+    return t->patience < 0;
+}
+
 /* Takes steps; p->seconds: the least of one. With a clock the costs of the passes, too. */
 static lamina_status run_trial(tuner *t, lamina__net *net, bool clock, plan *p,
                                lamina_error *error) {
@@ -184,17 +233,16 @@ static lamina_status run_trial(tuner *t, lamina__net *net, bool clock, plan *p,
     double end = begin;
     make_data(t, net);
     p->seconds = INFINITY;
-    for (int32_t i = 0; clock && i < t->n_layers * LAMINA__N_PASSES; i++) {
-        t->cost[i] = INFINITY;
+    p->in_peace = false;
+    for (int32_t i = 0; clock && i < t->n_layers * LAMINA__N_PASSES * t->threads; i++) {
+        t->least[i] = INFINITY;
     }
-    for (int n = 0; status == LAMINA_OK && n < MOST_STEPS; n++) {
-        if (end - begin > (n >= 2 ? trial_seconds : long_step)) {
-            break;
-        }
-        const double now = end;
+    for (int n = 0; status == LAMINA_OK && !is_enough(t, p, n, end - begin); n++) {
+        const double now = end, before = times_put_off();
         status = take_step(t, net, error);
         end = lamina__seconds();
-        p->seconds = fmin(p->seconds, end - now);
+        const double allowed = floor(put_off * net->threads * (end - now));
+        note_step(p, n, end - now, times_put_off() - before <= allowed);
         if (clock) {
             read_clock(t, net);
             end = lamina__seconds();
@@ -204,6 +252,7 @@ static lamina_status run_trial(tuner *t, lamina__net *net, bool clock, plan *p,
         }
     }
     if (status == LAMINA_OK && clock) {
+        sum_threads(t);
         add_prepare(t, net);
     }
     return status;
@@ -214,9 +263,9 @@ static void log_trial(const plan *p, const char *what, const lamina_error *error
         lamina__log(LAMINA_LOG_DEBUG, "plan: %s: %s", what, error->message);
         return;
     }
-    lamina__log(LAMINA_LOG_DEBUG, "plan: %s: %d shards of %d slices%s: %.3f ms", what,
+    lamina__log(LAMINA_LOG_DEBUG, "plan: %s: %d shards of %d slices%s: %.3f ms%s", what,
                 (int)p->shards, (int)p->slices, p->by_shard ? " on one thread" : "",
-                1e3 * p->seconds);
+                1e3 * p->seconds, p->in_peace ? "" : ", disturbed");
 }
 
 /* A plan's whole step. False when it cannot run here, or there is no time to find out. */
@@ -399,6 +448,9 @@ static bool begin_cut(tuner *t, plan *p) {
     }
     list_candidates(t, net);
     const bool ran = run_trial(t, net, false, p, &error) == LAMINA_OK;
+    if (p->seconds < short_step) {
+        t->deadline = fmin(t->deadline, t->begin + short_budget_seconds);
+    }
     lamina__net_free(net);
     log_trial(p, "a cut", &error);
     return ran;
@@ -420,7 +472,8 @@ static bool choose_kernels(tuner *t, plan *p) {
     for (int32_t i = 0; i < t->n_layers; i++) {
         p->layers[i] = best_choice(&t->layers[i]);
     }
-    return rounds == 1 || time_step(t, p);
+    p->in_peace = p->in_peace && rounds == 1; /* that was with other kernels */
+    return rounds == 1 || lamina__seconds() > t->deadline || time_step(t, p);
 }
 
 /* ---- Cuts ---- */
@@ -435,13 +488,16 @@ static void copy_plan(const tuner *t, plan *to, const plan *from) {
 /* Is a plan faster than the best so far? Then that one is timed again: what else the machine did
  * may have been all there was to it. */
 static bool is_better(tuner *t, const plan *p, plan *best) {
-    const int again = best->seconds < short_step ? 3 : 1;
-    for (int i = 0; i < again && p->seconds < better_cut * best->seconds; i++) {
-        const double before = best->seconds;
-        time_step(t, best);
-        best->seconds = fmin(best->seconds, before);
+    const int again = best->seconds < short_step ? 2 : 1;
+    for (int i = 0; i < again && p->in_peace && p->seconds < better_cut * best->seconds; i++) {
+        const plan before = *best;
+        const bool ran = time_step(t, best);
+        if (!ran || before.in_peace > best->in_peace ||
+            (before.in_peace == best->in_peace && before.seconds < best->seconds)) {
+            *best = before;
+        }
     }
-    return p->seconds < better_cut * best->seconds;
+    return p->in_peace && best->in_peace && p->seconds < better_cut * best->seconds;
 }
 
 /* Tries a cut with the best plan's kernels. */
@@ -468,7 +524,7 @@ static void refine_cut(tuner *t, plan *other, plan *best) {
         return;
     }
     copy_plan(t, other, best);
-    if (begin_cut(t, other) && choose_kernels(t, other) && other->seconds < best->seconds) {
+    if (begin_cut(t, other) && choose_kernels(t, other) && is_better(t, other, best)) {
         copy_plan(t, best, other);
     }
 }
@@ -485,15 +541,14 @@ static void try_whole(tuner *t, plan *other, plan *best) {
 }
 
 static bool measure(tuner *t, plan *best, plan *other) {
-    const int threads = t->options->threads > 0 ? t->options->threads : lamina__default_threads();
-    best->shards = threads < t->options->batch ? threads : (int32_t)t->options->batch;
+    best->shards = t->threads < t->options->batch ? t->threads : (int32_t)t->options->batch;
     best->slices = 1;
     best->by_shard = best->shards == 1;
     if (!begin_cut(t, best) || !choose_kernels(t, best)) {
         return false;
     }
     refine_cut(t, other, best);
-    if (threads > 1) {
+    if (t->threads > 1) {
         try_whole(t, other, best);
     }
     log_trial(best, "chosen", &(lamina_error){0});
@@ -510,11 +565,12 @@ static bool allocate(tuner *t, plan *best, plan *other) {
     t->labels = lamina__calloc((size_t)options->batch, sizeof *t->labels);
     t->record = lamina__calloc(n, sizeof *t->record);
     t->layers = lamina__calloc(n, sizeof *t->layers);
+    t->least = lamina__calloc(n * LAMINA__N_PASSES * (size_t)t->threads, sizeof *t->least);
     t->cost = lamina__calloc(n * LAMINA__N_PASSES, sizeof *t->cost);
     best->layers = lamina__calloc(n, sizeof *best->layers);
     other->layers = lamina__calloc(n, sizeof *other->layers);
     if (t->images == NULL || t->labels == NULL || t->record == NULL || t->layers == NULL ||
-        t->cost == NULL || best->layers == NULL || other->layers == NULL) {
+        t->least == NULL || t->cost == NULL || best->layers == NULL || other->layers == NULL) {
         return false;
     }
     const lamina__stream stream = lamina__stream_make(1, LAMINA__RANDOM_INIT, 0, 0);
@@ -551,10 +607,14 @@ static bool write_record(const tuner *t, const plan *p, lamina__plan_record *rec
 
 static bool measure_plan(const lamina__network *network, const lamina__net_options *options,
                          lamina__plan_record *record) {
+    const int threads = options->threads > 0 ? options->threads : lamina__default_threads();
     tuner t = {.network = network,
                .options = options,
                .n_layers = (int32_t)network->count,
-               .deadline = lamina__seconds() + budget_seconds};
+               .threads = threads,
+               .begin = lamina__seconds(),
+               .patience = patience_seconds};
+    t.deadline = t.begin + budget_seconds;
     plan best = {0}, other = {0};
     const bool measured = allocate(&t, &best, &other) && measure(&t, &best, &other) &&
                           write_record(&t, &best, record);
@@ -562,6 +622,7 @@ static bool measure_plan(const lamina__network *network, const lamina__net_optio
     lamina__free(t.labels);
     lamina__free(t.record);
     lamina__free(t.layers);
+    lamina__free(t.least);
     lamina__free(t.cost);
     lamina__free(best.layers);
     lamina__free(other.layers);
