@@ -547,9 +547,11 @@ static bool measure(tuner *t, plan *best, plan *other) {
     if (!begin_cut(t, best) || !choose_kernels(t, best)) {
         return false;
     }
-    refine_cut(t, other, best);
-    if (t->threads > 1) {
-        try_whole(t, other, best);
+    if (best->in_peace || (time_step(t, best) && best->in_peace)) {
+        refine_cut(t, other, best);
+        if (t->threads > 1) {
+            try_whole(t, other, best);
+        }
     }
     log_trial(best, "chosen", &(lamina_error){0});
     return true;

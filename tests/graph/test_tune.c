@@ -8,7 +8,7 @@
 
 /* ---- Layers with kernels of known speed: y = x ---- */
 
-static bool last_resort_ran;
+static atomic_bool last_resort_ran;
 
 static int32_t copy_setup(void *self, lamina_call *call, const lamina_setup *setup) {
     (void)self;
