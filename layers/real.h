@@ -31,10 +31,6 @@ typedef float lamina_real;
 #define LAMINA__REAL_NAME(name) lamina__##name
 #endif
 
-static inline lamina_real lamina__exp(lamina_real x) {
-    return LAMINA_LAYERS_F64 ? (lamina_real)exp((double)x) : (lamina_real)expf((float)x);
-}
-
 static inline lamina_real lamina__log(lamina_real x) {
     return LAMINA_LAYERS_F64 ? (lamina_real)log((double)x) : (lamina_real)logf((float)x);
 }

@@ -11,7 +11,7 @@
  * the host trains on their mean and has checked the labels' range. A score that is NaN makes the
  * loss NaN. docs/mathematics.md. */
 #include "layers/parallel.h"
-#include "layers/real.h"
+#include "layers/softmax/softmax_row.h"
 
 #include <inttypes.h>
 
@@ -64,35 +64,39 @@ typedef struct work {
     const lamina_io *io;
 } work;
 
+/* The loss of one sample, and its softmax in s unless that is NULL. */
+LAMINA__VECTOR_CLONES
+static lamina_real forward_row(const lamina_real *x, int64_t classes, int32_t label,
+                               lamina_real *s) {
+    const lamina__softmax_sum row = lamina__softmax_row(x, classes, s);
+    for (int64_t k = 0; s != NULL && k < classes; k++) {
+        s[k] /= row.sum;
+    }
+    return lamina__log(row.sum) - (x[label] - row.max);
+}
+
+LAMINA__VECTOR_CLONES
+static void backward_row(const lamina_real *restrict s, int64_t classes, int32_t label,
+                         lamina_real d_loss, lamina_real *restrict dx) {
+    for (int64_t k = 0; k < classes; k++) {
+        dx[k] = d_loss * s[k];
+    }
+    dx[label] = d_loss * (s[label] - 1);
+}
+
 /* Samples begin .. end-1. */
 static int32_t forward_range(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const work *w = arg;
     const int64_t classes = w->loss->classes;
+    const lamina_real *x = w->io->in[0]->data;
     const int32_t *label = w->io->in[1]->data;
+    lamina_real *s = w->loss->saves ? w->io->saved[0]->data : NULL;
     lamina_real *out = w->io->out[0]->data;
 
     (void)thread;
     for (int64_t n = begin; n < end; n++) {
-        const lamina_real *x = (const lamina_real *)w->io->in[0]->data + n * classes;
-        lamina_real max = x[0], sum = 0;
-        for (int64_t k = 1; k < classes; k++) {
-            max = x[k] > max ? x[k] : max;
-        }
-        if (w->loss->saves) {
-            lamina_real *s = (lamina_real *)w->io->saved[0]->data + n * classes;
-            for (int64_t k = 0; k < classes; k++) {
-                s[k] = lamina__exp(x[k] - max);
-                sum += s[k];
-            }
-            for (int64_t k = 0; k < classes; k++) {
-                s[k] /= sum;
-            }
-        } else {
-            for (int64_t k = 0; k < classes; k++) {
-                sum += lamina__exp(x[k] - max);
-            }
-        }
-        out[n] = lamina__log(sum) - (x[label[n]] - max);
+        out[n] =
+            forward_row(x + n * classes, classes, label[n], s != NULL ? s + n * classes : NULL);
     }
     return LAMINA_OK;
 }
@@ -101,15 +105,12 @@ static int32_t backward_range(void *arg, int64_t begin, int64_t end, int32_t thr
     const work *w = arg;
     const int64_t classes = w->loss->classes;
     const int32_t *label = w->io->in[1]->data;
-    const lamina_real *d_loss = w->io->d_out[0]->data;
+    const lamina_real *d_loss = w->io->d_out[0]->data, *s = w->io->saved[0]->data;
+    lamina_real *dx = w->io->d_in[0]->data;
 
     (void)thread;
     for (int64_t n = begin; n < end; n++) {
-        const lamina_real *s = (const lamina_real *)w->io->saved[0]->data + n * classes;
-        lamina_real *dx = (lamina_real *)w->io->d_in[0]->data + n * classes;
-        for (int64_t k = 0; k < classes; k++) {
-            dx[k] = d_loss[n] * (s[k] - (k == label[n] ? 1 : 0));
-        }
+        backward_row(s + n * classes, classes, label[n], d_loss[n], dx + n * classes);
     }
     return LAMINA_OK;
 }

@@ -9,6 +9,7 @@
  * docs/mathematics.md. */
 #include "layers/softmax/softmax.h"
 #include "layers/parallel.h"
+#include "layers/softmax/softmax_row.h"
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
     (void)config;
@@ -37,49 +38,49 @@ typedef struct work {
     const lamina_io *io;
 } work;
 
+LAMINA__VECTOR_CLONES
+static void forward_row(const lamina_real *x, int64_t n, lamina_real *s) {
+    const lamina__softmax_sum row = lamina__softmax_row(x, n, s);
+    for (int64_t k = 0; k < n; k++) {
+        s[k] /= row.sum;
+    }
+}
+
+/* d_in may be ds. */
+LAMINA__VECTOR_CLONES
+static void backward_row(const lamina_real *s, const lamina_real *ds, int64_t n,
+                         lamina_real *d_in) {
+    lamina_real dot = 0;
+    for (int64_t k = 0; k < n; k++) {
+        dot += ds[k] * s[k];
+    }
+    for (int64_t k = 0; k < n; k++) {
+        d_in[k] = s[k] * (ds[k] - dot);
+    }
+}
+
 /* Rows begin .. end-1, counted through all samples. */
 static int32_t forward(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const work *w = arg;
-    const int64_t n = w->channels;
     const lamina_real *in = w->io->in[0]->data;
     lamina_real *out = w->io->out[0]->data;
 
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const lamina_real *x = in + i * n;
-        lamina_real *s = out + i * n;
-        lamina_real max = x[0], sum = 0;
-        for (int64_t k = 1; k < n; k++) {
-            max = x[k] > max ? x[k] : max;
-        }
-        for (int64_t k = 0; k < n; k++) {
-            s[k] = lamina__exp(x[k] - max);
-            sum += s[k];
-        }
-        for (int64_t k = 0; k < n; k++) {
-            s[k] /= sum;
-        }
+        forward_row(in + i * w->channels, w->channels, out + i * w->channels);
     }
     return LAMINA_OK;
 }
 
 static int32_t backward(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const work *w = arg;
-    const int64_t n = w->channels;
-    const lamina_real *out = w->io->out[0]->data;
-    const lamina_real *d_out = w->io->d_out[0]->data;
+    const lamina_real *out = w->io->out[0]->data, *d_out = w->io->d_out[0]->data;
     lamina_real *d_in = w->io->d_in[0]->data;
 
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const lamina_real *s = out + i * n, *ds = d_out + i * n;
-        lamina_real dot = 0;
-        for (int64_t k = 0; k < n; k++) {
-            dot += ds[k] * s[k];
-        }
-        for (int64_t k = 0; k < n; k++) {
-            d_in[i * n + k] = s[k] * (ds[k] - dot);
-        }
+        backward_row(out + i * w->channels, d_out + i * w->channels, w->channels,
+                     d_in + i * w->channels);
     }
     return LAMINA_OK;
 }

@@ -5,8 +5,9 @@
 
 static void shapes(void) {
     static const layer_case cases[] = {
-        {"{}", "[[3, 7], [3]]"}, {"{}", "[4, 2]"},       {"{}", "[[1, 10], [1]]"},
-        {"{}", "[2, 100]"},      {"{}", "[3, 5, 1, 1]"}, {"{}", "[2, 1]"},
+        {"{}", "[[3, 7], [3]]"}, {"{}", "[4, 2]"},  {"{}", "[[1, 10], [1]]"}, {"{}", "[2, 100]"},
+        {"{}", "[3, 5, 1, 1]"},  {"{}", "[2, 1]"},  {"{}", "[2, 15]"},        {"{}", "[2, 16]"},
+        {"{}", "[2, 17]"},       {"{}", "[1, 33]"},
     };
     LAYER_CHECK("softmax_loss", cases);
 }
@@ -39,6 +40,29 @@ static void formula_matches(void) {
     layer_close(open);
 }
 
+/* In any lane, in a whole vector or in what is left over, and no other sample's. */
+static void nan_makes_nan(void) {
+    layer_registries open = layer_open();
+    const lamina__rig_call call = {.phase = LAMINA_TRAIN};
+    lamina__fault fault;
+    layer_run run;
+    int64_t wrong = 0;
+    if (layer_forward(open, "softmax_loss", "{input: [2, 37]}", &run)) {
+        lamina__field *in = lamina__rig_field(run.rig, LAMINA__ROLE_IN, 0);
+        for (int64_t k = 0; k < 37; k++) {
+            const double before = lamina__field_get(in, k);
+            lamina__field_set(in, k, NAN);
+            CU_ASSERT(lamina__rig_forward(run.rig, &call, &fault));
+            wrong += !isnan(layer_at(&run, LAMINA__ROLE_OUT, 0, 0, 0, 0, 0));
+            wrong += !isfinite(layer_at(&run, LAMINA__ROLE_OUT, 0, 1, 0, 0, 0));
+            lamina__field_set(in, k, before);
+        }
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+    layer_run_free(&run);
+    layer_close(open);
+}
+
 static void own(void) {
     layer_check_own("softmax_loss");
 }
@@ -49,5 +73,5 @@ static void refuses(void) {
 }
 
 LAMINA_TESTS({"shapes", shapes}, {"large scores", large_scores},
-             {"matches the formula", formula_matches}, {"its own cases", own},
-             {"refuses bad shapes", refuses})
+             {"matches the formula", formula_matches}, {"NaN makes NaN", nan_makes_nan},
+             {"its own cases", own}, {"refuses bad shapes", refuses})
