@@ -117,6 +117,15 @@ bool lamina__compare(const lamina__field *field, const double *got, const double
 
 /* Half a unit in the last place of a float for each of L roundings that add up like a random walk,
  * L being the most numbers that one element can be a sum of, and some for the formula itself. */
+/* What the least exact of the kernels in use asks for. */
+static double allowance(const lamina__instance *instance) {
+    double most = 1;
+    for (int32_t k = 0; k < instance->n_bound; k++) {
+        most = fmax(most, instance->bound[k].kernel->rounding);
+    }
+    return most;
+}
+
 double lamina__rounding(const lamina__checker *checker, const lamina__rig *rig, lamina__role role) {
     const lamina__role from = role == LAMINA__ROLE_OUT ? LAMINA__ROLE_IN : LAMINA__ROLE_D_OUT;
     const bool couples = (rig->instance->type->flags & LAMINA_COUPLES_BATCH) != 0;
@@ -126,5 +135,5 @@ double lamina__rounding(const lamina__checker *checker, const lamina__rig *rig, 
         const bool all = couples || role == LAMINA__ROLE_D_WEIGHT;
         length += all ? field->count : lamina__field_per_sample(field);
     }
-    return checker->options.rounding * 0x1p-24 * sqrt((double)length);
+    return checker->options.rounding * allowance(rig->instance) * 0x1p-24 * sqrt((double)length);
 }

@@ -25,7 +25,7 @@ typedef struct lamina__conv {
 
 extern const lamina_kernel LAMINA__REAL_NAME(conv_reference);
 #if !LAMINA_LAYERS_F64
-extern const lamina_kernel lamina__conv_direct, lamina__conv_onednn;
+extern const lamina_kernel lamina__conv_direct, lamina__conv_winograd, lamina__conv_onednn;
 #endif
 
 #endif

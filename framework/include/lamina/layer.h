@@ -301,6 +301,9 @@ typedef struct lamina_kernel {
     /* One pass over one shard. */
     int32_t (*run)(const void *self, void *kernel, lamina_call *, uint32_t pass, const lamina_io *);
     void (*destroy)(void *kernel); /* optional; memory from host->alloc is freed by the host */
+    /* How many times the rounding error of plain sums its results may have, for whoever checks it;
+     * 0: once. */
+    double rounding;
 } lamina_kernel;
 
 /* ---- Layer types --------------------------------------------------------------------------- */

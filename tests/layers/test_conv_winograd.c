@@ -1,0 +1,126 @@
+/* Winograd's convolution: each of its tilings and instruction sets against the double twin, and how
+ * exact it is. */
+#include "layer_checks.h"
+#include "layers/isa.h"
+
+/* 3x3: tiles of 4 where images are small, of 6 else; 5x5: tiles of 6 and 8. Images smaller than a
+ * tile, one pixel more or less than whole tiles, padding from none to more than the filter, tails
+ * of channels and filters; enough tiles for several groups. */
+static const layer_case shapes_to_check[] = {
+    {"{filters: 8, kernel: 3, padding: 1}", "[2, 8, 1, 1]"},
+    {"{filters: 17, kernel: 3, padding: 1}", "[3, 9, 2, 2]"},
+    {"{filters: 33, kernel: 3, padding: 1}", "[2, 17, 4, 4]"},
+    {"{filters: 16, kernel: 3}", "[1, 16, 6, 7]"},
+    {"{filters: 10, kernel: 3, padding: 1, bias: false}", "[1, 18, 9, 13]"},
+    {"{filters: 9, kernel: 3, padding: [0, 2, 1, 0]}", "[2, 8, 5, 6]"},
+    {"{filters: 8, kernel: 3, padding: 4}", "[2, 8, 3, 3]"},
+    {"{filters: 18, kernel: 5}", "[2, 10, 12, 12]"},
+    {"{filters: 8, kernel: 5, padding: same}", "[2, 10, 7, 6]"},
+    {"{filters: 18, kernel: 5, padding: 4}", "[1, 8, 1, 2]"},
+};
+
+static void check_isa(lamina__isa isa) {
+    if (isa > lamina__isa_of_processor()) {
+        return;
+    }
+    const char *before = getenv("LAMINA_ISA");
+    char *kept = before != NULL ? strdup(before) : NULL;
+    CU_ASSERT_EQUAL_FATAL(setenv("LAMINA_ISA", lamina__isa_name(isa), 1), 0);
+    LAYER_CHECK("conv", shapes_to_check);
+    if (kept != NULL) {
+        setenv("LAMINA_ISA", kept, 1);
+    } else {
+        unsetenv("LAMINA_ISA");
+    }
+    free(kept);
+}
+
+static void avx512(void) {
+    check_isa(LAMINA__ISA_AVX512);
+}
+
+static void avx2(void) {
+    check_isa(LAMINA__ISA_AVX2);
+}
+
+static void portable(void) {
+    check_isa(LAMINA__ISA_PORTABLE);
+}
+
+/* ---- Accuracy ---- */
+
+/* Forward and backward of one kernel, or of the double twin. */
+static lamina__rig *run(const lamina__type_entry *entry, const lamina__case *from,
+                        const char *kernel, bool f64) {
+    const int64_t batch = from->in[0].dim[0];
+    const lamina__rig_options options = {.kernel = kernel,
+                                         .batch = batch,
+                                         .f64 = f64,
+                                         .shards = 1,
+                                         .threads = 1,
+                                         .training = 1,
+                                         .n_samples = 1,
+                                         .samples = {batch}};
+    const lamina__rig_call call = {.phase = LAMINA_TRAIN};
+    lamina__fault fault = {{0}};
+    lamina__rig *rig = NULL;
+    const bool ok = lamina__rig_create(entry, from, 7, &options, &rig, NULL) == LAMINA_OK &&
+                    lamina__rig_draw(rig, 7, from) && lamina__rig_forward(rig, &call, &fault) &&
+                    lamina__rig_backward(rig, &call, &fault);
+    CU_ASSERT_FATAL(ok);
+    return rig;
+}
+
+/* The largest error as a part of the root mean square of the values. */
+static double error_of(const lamina__rig *got, const lamina__rig *expected, lamina__role role) {
+    const lamina__field *a = lamina__rig_field(got, role, 0);
+    const lamina__field *b = lamina__rig_field(expected, role, 0);
+    double worst = 0, squares = 0;
+    for (int64_t i = 0; i < a->count; i++) {
+        const double want = lamina__field_get(b, i);
+        worst = fmax(worst, fabs(lamina__field_get(a, i) - want));
+        squares += want * want;
+    }
+    return worst / sqrt(squares / (double)a->count);
+}
+
+/* What is written in conv_winograd.c, for each tiling; the second has more than one group of tiles.
+ * Largest errors of forward, data and weights, as parts of the
+ * values' root mean square. */
+static void accurate(void) {
+    static const struct {
+        const char *text;
+        double bound;
+    } shapes[] = {
+        {"{input: [4, 64, 2, 2], params: {filters: 64, kernel: 3, padding: 1}}", 3e-6},
+        {"{input: [4, 64, 16, 16], params: {filters: 64, kernel: 3, padding: 1}}", 6e-5},
+        {"{input: [4, 20, 12, 12], params: {filters: 50, kernel: 5}}", 5e-5},
+    };
+    static const lamina__role roles[] = {LAMINA__ROLE_OUT, LAMINA__ROLE_D_IN,
+                                         LAMINA__ROLE_D_WEIGHT};
+    layer_registries open = layer_open();
+    for (int k = 0; k < 3; k++) {
+        lamina__case from;
+        const lamina__type_entry *entry = lamina__registry_find(open.f32, "conv");
+        CU_ASSERT_EQUAL_FATAL(lamina__case_read(entry, shapes[k].text, &from, NULL), LAMINA_OK);
+        lamina__rig *got = run(entry, &from, "winograd", false);
+        lamina__rig *plain = run(entry, &from, "reference", false);
+        lamina__rig *truth = run(lamina__registry_find(open.f64, "conv"), &from, "reference", true);
+        CU_ASSERT(lamina__rig_has_kernel(got, "winograd"));
+        for (int r = 0; r < 3; r++) {
+            const double error = error_of(got, truth, roles[r]);
+            if (getenv("LAMINA_TEST_VERBOSE")) {
+                printf("\n      %s pass %d: %.2g, plain float %.2g", shapes[k].text, r, error,
+                       error_of(plain, truth, roles[r]));
+            }
+            CU_ASSERT(error < shapes[k].bound);
+        }
+        lamina__rig_free(got);
+        lamina__rig_free(plain);
+        lamina__rig_free(truth);
+        lamina__case_free(&from);
+    }
+    layer_close(open);
+}
+
+LAMINA_TESTS({"AVX-512", avx512}, {"AVX2", avx2}, {"portable", portable}, {"accurate", accurate})
