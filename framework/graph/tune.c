@@ -275,12 +275,14 @@ static bool time_step(tuner *t, plan *p) {
         return false;
     }
     lamina__net *net = build_trial(t, p, &error);
-    const bool ran = net != NULL && run_trial(t, net, false, p, &error) == LAMINA_OK;
-    /* The net may have cut less finely than it was told. */
-    const bool same = ran && net->shards == p->shards && net->slices == p->slices;
+    /* It may be cut less finely than it was told. */
+    const bool same = net != NULL && net->shards == p->shards && net->slices == p->slices;
+    const bool ran = same && run_trial(t, net, false, p, &error) == LAMINA_OK;
     lamina__net_free(net);
-    log_trial(p, "a step", &error);
-    return same;
+    if (net == NULL || same) {
+        log_trial(p, "a step", &error);
+    }
+    return ran;
 }
 
 /* ---- Candidates ---- */

@@ -56,7 +56,13 @@ rm cache
 expect 0 env -u LAMINA_CACHE XDG_CACHE_HOME="$folder/xdg" "$LAMINA" train run.yaml --out xdg --quiet
 [ "$(ls xdg/lamina/*.plan | wc -l)" -eq 1 ] || fail "no plan in XDG_CACHE_HOME"
 
+# What was measured can be seen.
+rm -rf cache
+expect 0 env LAMINA_DEBUG=1 "$LAMINA" train run.yaml --out debug
+says err 'plan: chosen: '
+
 # summary and dump do not measure.
+rm -rf cache
 expect 0 "$LAMINA" summary run.yaml
 expect 0 "$LAMINA" dump run.yaml -o dump.h5
 [ ! -e cache ] || fail "summary or dump measured"
