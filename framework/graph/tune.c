@@ -40,15 +40,15 @@ enum { MAX_CANDIDATES = 8, FEW_STEPS = 4, MANY_STEPS = 24 };
  * many: the first step is cold. */
 static const double long_trial = 0.5, trial_seconds = 0.04, short_trial = 0.01;
 
-/* No trial begins so long after the first. */
-static const double budget_seconds = 7, short_budget_seconds = 1.5;
+/* No trial begins so long after the first, and for so many steps more. */
+static const double budget_seconds = 1, budget_steps = 20, most_budget_seconds = 7;
 
 /* For so long all trials together may wait for a step in peace, and so often a thread may be put
  * off its processor in a second of it. */
 static const double patience_seconds = 0.4, put_off = 10;
 
-/* Steps shorter than this have the short budget, and are timed in several turns: a disturbance that
- * outlasts one trial is seldom there in all. */
+/* Steps shorter than this are timed in several turns: a disturbance that outlasts one trial is
+ * seldom there in all. */
 static const double short_step = 0.05;
 
 /* Another kernel or cut must be faster by this factor. */
@@ -450,9 +450,7 @@ static bool begin_cut(tuner *t, plan *p) {
     }
     list_candidates(t, net);
     const bool ran = run_trial(t, net, false, p, &error) == LAMINA_OK;
-    if (p->seconds < short_step) {
-        t->deadline = fmin(t->deadline, t->begin + short_budget_seconds);
-    }
+    t->deadline = fmin(t->deadline, t->begin + budget_seconds + budget_steps * p->seconds);
     lamina__net_free(net);
     log_trial(p, "a cut", &error);
     return ran;
@@ -618,7 +616,7 @@ static bool measure_plan(const lamina__network *network, const lamina__net_optio
                .threads = threads,
                .begin = lamina__seconds(),
                .patience = patience_seconds};
-    t.deadline = t.begin + budget_seconds;
+    t.deadline = t.begin + most_budget_seconds;
     plan best = {0}, other = {0};
     const bool measured = allocate(&t, &best, &other) && measure(&t, &best, &other) &&
                           write_record(&t, &best, record);
