@@ -10,43 +10,20 @@
  * Shapes: (N, C, H, W) -> (N, C, OH, OW). */
 #include "layers/avg_pool/avg_pool.h"
 #include "layers/parallel.h"
+#include "layers/window_params.h"
 
 #include <string.h>
 
 #define FIELD(name) offsetof(lamina__avg_pool_config, name)
 
 static const lamina_param params[] = {
-    {.name = "kernel",
-     .doc = "Size of the windows: one number or [height, width].",
-     .unit = "pixels",
-     .type = LAMINA_INT_LIST,
-     .required = 1,
-     .offset = FIELD(kernel),
-     .min = 1,
-     .max = 4096,
-     .max_count = 2},
-    {.name = "stride",
-     .doc = "Step from one window to the next: one number or [height, width]; `kernel`: windows "
-            "side by side.",
-     .unit = "pixels",
-     .type = LAMINA_INT_LIST,
-     .offset = FIELD(stride),
-     .min = 1,
-     .max = 4096,
-     .def = "kernel",
-     .choices = LAMINA__REAL_NAME(stride_words),
-     .max_count = 2},
-    {.name = "padding",
-     .doc = "Zeros around the image: one number, [height, width] or [top, left, bottom, right], at "
-            "most half the kernel; `same` makes the output ceil(input / stride) pixels.",
-     .unit = "pixels",
-     .type = LAMINA_INT_LIST,
-     .offset = FIELD(padding),
-     .min = 0,
-     .max = 4096,
-     .def = "0",
-     .choices = LAMINA__REAL_NAME(padding_words),
-     .max_count = 4},
+    LAMINA__KERNEL_PARAM(FIELD(kernel), "Size of the windows: one number or [height, width]."),
+    LAMINA__POOL_STRIDE_PARAM(FIELD(stride),
+                              "Step from one window to the next: one number or [height, width]; "
+                              "`kernel`: windows side by side."),
+    LAMINA__PADDING_PARAM(FIELD(padding), "Zeros around the image: one number, [height, width] or "
+                                          "[top, left, bottom, right], at most half the kernel; "
+                                          "`same` makes the output ceil(input / stride) pixels."),
     {.name = "ceil_mode",
      .doc = "Whether a last window that reaches past the end of the image counts.",
      .type = LAMINA_BOOL,
