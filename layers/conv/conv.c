@@ -13,6 +13,7 @@
  * With groups, input and output channels are cut into that many parts that do not mix.
  * Shapes: (N, I, H, W) -> (N, O, OH, OW). Le Cun et al. 1998; docs/mathematics.md. */
 #include "layers/conv/conv.h"
+#include "layers/window_params.h"
 
 #include <inttypes.h>
 
@@ -26,45 +27,16 @@ static const lamina_param params[] = {
      .offset = FIELD(filters),
      .min = 1,
      .max = 1048576},
-    {.name = "kernel",
-     .doc = "Size of the filters: one number or [height, width].",
-     .unit = "pixels",
-     .type = LAMINA_INT_LIST,
-     .required = 1,
-     .offset = FIELD(kernel),
-     .min = 1,
-     .max = 4096,
-     .max_count = 2},
-    {.name = "stride",
-     .doc = "Step from one window to the next: one number or [height, width].",
-     .unit = "pixels",
-     .type = LAMINA_INT_LIST,
-     .offset = FIELD(stride),
-     .min = 1,
-     .max = 4096,
-     .def = "1",
-     .max_count = 2},
-    {.name = "padding",
-     .doc = "Zeros around the image: one number, [height, width] or [top, left, bottom, right]; "
-            "`same` makes the output ceil(input / stride) pixels, an odd pixel going to the "
-            "bottom and right.",
-     .unit = "pixels",
-     .type = LAMINA_INT_LIST,
-     .offset = FIELD(padding),
-     .min = 0,
-     .max = 4096,
-     .def = "0",
-     .choices = LAMINA__REAL_NAME(padding_words),
-     .max_count = 4},
-    {.name = "dilation",
-     .doc = "Distance between the pixels that a filter reads: one number or [height, width].",
-     .unit = "pixels",
-     .type = LAMINA_INT_LIST,
-     .offset = FIELD(dilation),
-     .min = 1,
-     .max = 4096,
-     .def = "1",
-     .max_count = 2},
+    LAMINA__KERNEL_PARAM(FIELD(kernel), "Size of the filters: one number or [height, width]."),
+    LAMINA__STRIDE_PARAM(FIELD(stride),
+                         "Step from one window to the next: one number or [height, width]."),
+    LAMINA__PADDING_PARAM(
+        FIELD(padding), "Zeros around the image: one number, [height, width] or "
+                        "[top, left, bottom, right]; `same` makes the output "
+                        "ceil(input / stride) pixels, an odd pixel going to the bottom and right."),
+    LAMINA__DILATION_PARAM(FIELD(dilation),
+                           "Distance between the pixels that a filter reads: one number or "
+                           "[height, width]."),
     {.name = "groups",
      .doc = "Parts into which the channels are cut; each has its own filters.",
      .type = LAMINA_INT,
