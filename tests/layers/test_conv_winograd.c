@@ -51,13 +51,13 @@ static void portable(void) {
 
 /* Forward and backward of one kernel, or of the double twin. */
 static lamina__rig *run(const lamina__type_entry *entry, const lamina__case *from,
-                        const char *kernel, bool f64) {
+                        const char *kernel, bool f64, int threads) {
     const int64_t batch = from->in[0].dim[0];
     const lamina__rig_options options = {.kernel = kernel,
                                          .batch = batch,
                                          .f64 = f64,
                                          .shards = 1,
-                                         .threads = 1,
+                                         .threads = threads,
                                          .training = 1,
                                          .n_samples = 1,
                                          .samples = {batch}};
@@ -84,9 +84,9 @@ static double error_of(const lamina__rig *got, const lamina__rig *expected, lami
     return worst / sqrt(squares / (double)a->count);
 }
 
-/* What is written in conv_winograd.c, for each tiling; the second has more than one group of tiles.
- * Largest errors of forward, data and weights, as parts of the
- * values' root mean square. */
+/* What is written in conv_winograd.c, for each tiling, and with several threads the same bits; the
+ * second has more than one group of tiles. Largest errors of forward, data and weights, as parts of
+ * the values' root mean square. */
 static void accurate(void) {
     static const struct {
         const char *text;
@@ -95,17 +95,23 @@ static void accurate(void) {
         {"{input: [4, 64, 2, 2], params: {filters: 64, kernel: 3, padding: 1}}", 3e-6},
         {"{input: [4, 64, 16, 16], params: {filters: 64, kernel: 3, padding: 1}}", 6e-5},
         {"{input: [4, 20, 12, 12], params: {filters: 50, kernel: 5}}", 5e-5},
+        /* Filters so large that they are transformed block by block. */
+        {"{input: [3, 200, 2, 2], params: {filters: 190, kernel: 3, padding: 1}}", 3e-6},
+        {"{input: [2, 136, 9, 8], params: {filters: 130, kernel: 5}}", 5e-5},
+        {"{input: [2, 136, 7, 8], params: {filters: 150, kernel: 3, padding: 1}}", 6e-5},
     };
     static const lamina__role roles[] = {LAMINA__ROLE_OUT, LAMINA__ROLE_D_IN,
                                          LAMINA__ROLE_D_WEIGHT};
     layer_registries open = layer_open();
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < (int)(sizeof shapes / sizeof *shapes); k++) {
         lamina__case from;
         const lamina__type_entry *entry = lamina__registry_find(open.f32, "conv");
         CU_ASSERT_EQUAL_FATAL(lamina__case_read(entry, shapes[k].text, &from, NULL), LAMINA_OK);
-        lamina__rig *got = run(entry, &from, "winograd", false);
-        lamina__rig *plain = run(entry, &from, "reference", false);
-        lamina__rig *truth = run(lamina__registry_find(open.f64, "conv"), &from, "reference", true);
+        lamina__rig *got = run(entry, &from, "winograd", false, 1);
+        lamina__rig *plain = run(entry, &from, "reference", false, 1);
+        lamina__rig *truth =
+            run(lamina__registry_find(open.f64, "conv"), &from, "reference", true, 1);
+        lamina__rig *shared = run(entry, &from, "winograd", false, 3);
         CU_ASSERT(lamina__rig_has_kernel(got, "winograd"));
         for (int r = 0; r < 3; r++) {
             const double error = error_of(got, truth, roles[r]);
@@ -114,8 +120,10 @@ static void accurate(void) {
                        error_of(plain, truth, roles[r]));
             }
             CU_ASSERT(error < shapes[k].bound);
+            CU_ASSERT_EQUAL(error_of(shared, got, roles[r]), 0);
         }
         lamina__rig_free(got);
+        lamina__rig_free(shared);
         lamina__rig_free(plain);
         lamina__rig_free(truth);
         lamina__case_free(&from);
