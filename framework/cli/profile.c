@@ -130,14 +130,18 @@ static void print_passes(const subject *s, const columns *width) {
 static void print_heading(const subject *s) {
     const int shards = (int)lamina__net_shards(s->net), threads = (int)lamina__net_threads(s->net);
     const int slices = (int)lamina__net_slices(s->net);
-    char slices_text[32] = "";
+    const int workers = (int)lamina__net_workers(s->net);
+    char slices_text[32] = "", workers_text[32] = "";
     if (slices > 1) {
         snprintf(slices_text, sizeof slices_text, " of %d slices", slices);
     }
+    if (workers < threads) {
+        snprintf(workers_text, sizeof workers_text, "%d of ", workers);
+    }
     lamina__say(stdout, "%s: %s, batch %" PRId64 ", %d shard%s%s on %s%d thread%s",
                 s->experiment->path, s->inference ? "inference" : "training", s->profile->batch,
-                shards, shards == 1 ? "" : "s", slices_text,
-                lamina__net_by_shard(s->net) ? "one of " : "", threads, threads == 1 ? "" : "s");
+                shards, shards == 1 ? "" : "s", slices_text, workers_text, threads,
+                threads == 1 ? "" : "s");
     lamina__say(stdout, "%s, %s, oneDNN %s", s->processor, lamina__isa_name(lamina__isa_to_use()),
                 lamina__onednn_version());
 }
@@ -243,7 +247,7 @@ static void add_profile(lamina__text *json, const subject *s) {
     add_integer(json, "threads", lamina__net_threads(s->net));
     add_integer(json, "shards", lamina__net_shards(s->net));
     add_integer(json, "slices", lamina__net_slices(s->net));
-    add_integer(json, "workers", lamina__net_by_shard(s->net) ? 1 : lamina__net_threads(s->net));
+    add_integer(json, "workers", lamina__net_workers(s->net));
     add_integer(json, "steps", profile->steps);
     add_number(json, "step_seconds", profile->step_seconds);
     add_number(json, "net_seconds", profile->net_seconds);

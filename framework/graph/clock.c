@@ -68,6 +68,10 @@ void lamina__clock_step_end(lamina__clock *clock, double begin) {
 
 /* ---- Public ---- */
 
+int32_t lamina__net_workers(const lamina__net *net) {
+    return net->shards < net->threads && !net->all_whole ? net->shards : net->threads;
+}
+
 lamina_status lamina__net_start_clock(lamina__net *net, lamina_error *error) {
     if (net->clock != NULL) {
         return LAMINA_OK;
@@ -77,7 +81,7 @@ lamina_status lamina__net_start_clock(lamina__net *net, lamina_error *error) {
         return lamina__fail_memory(error, "the clock");
     }
     clock->threads = net->threads;
-    clock->workers = net->shards < net->threads && !net->all_whole ? net->shards : net->threads;
+    clock->workers = lamina__net_workers(net);
     clock->layers = net->n_layers;
     clock->stride = ((size_t)n_counters(clock) + 1 + LINE - 1) / LINE * LINE;
     clock->rows = lamina__calloc((size_t)clock->threads, clock->stride * sizeof *clock->rows);

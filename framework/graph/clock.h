@@ -27,6 +27,9 @@ lamina_status lamina__net_start_clock(lamina__net *, lamina_error *);
 void lamina__net_clear_clock(lamina__net *); /* all counters 0 */
 void lamina__net_stop_clock(lamina__net *);  /* and forgets them */
 
+/* Threads that take shards: those that the means are of. */
+int32_t lamina__net_workers(const lamina__net *);
+
 /* While the clock runs; without one all is 0. */
 lamina__net_times lamina__net_times_now(const lamina__net *);
 /* Seconds of one thread in a pass, 0: forward, 1: backward_data, 2: backward_weights. A layer type

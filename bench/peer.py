@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""The peer of a bench row: the same work in PyTorch, as fast as it goes.
+
+    bench/peer.py speed NETWORK --batch N --threads N --seconds S [--inference]
+    bench/peer.py start NETWORK --batch N --threads N --seconds S [--inference] --setting NAME
+
+`speed` takes steps with each setting that may be fastest (memory layout, the optimizer's
+implementation; for inference also frozen traces, and one thread) and prints one JSON object with
+the images a second of each. `start` takes steps with one setting only and says when the first
+was done: bench.py looks at the clock and at the memory of the process.
+
+What is given to PyTorch: its data lie in memory as ready float tensors, in the layout of the
+setting; there is no loader; gradients are set to None; denormals are flushed, as in Lamina.
+"""
+import argparse
+import json
+import statistics
+import sys
+import time
+
+import torch
+from torch import nn
+
+BATCHES = 8  # different ones, in turn
+WARM_STEPS = 3
+
+
+# ---- Networks, as in bench/configs ---------------------------------------------------------------
+
+
+def conv_relu(inputs, outputs):
+    return [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+
+
+def lenet():
+    return (1, 28, 28), nn.Sequential(
+        nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, 10))  # fmt: skip
+
+
+def mlp():
+    return (1, 28, 28), nn.Sequential(
+        nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(),
+        nn.Linear(512, 10))  # fmt: skip
+
+
+def plain3x3():
+    return (1, 28, 28), nn.Sequential(
+        *conv_relu(1, 32), *conv_relu(32, 32), nn.MaxPool2d(2), *conv_relu(32, 64),
+        *conv_relu(64, 64), nn.MaxPool2d(2), *conv_relu(64, 128), nn.Flatten(),
+        nn.Linear(128 * 7 * 7, 10))  # fmt: skip
+
+
+def vgg11():
+    layers, channels = [], 3
+    for filters in (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"):
+        if filters == "M":
+            layers.append(nn.MaxPool2d(2))
+        else:
+            layers += conv_relu(channels, filters)
+            channels = filters
+    return (3, 32, 32), nn.Sequential(*layers, nn.Flatten(), nn.Linear(512, 10))
+
+
+NETWORKS = {"lenet": lenet, "mlp": mlp, "plain3x3": plain3x3, "vgg11": vgg11}
+
+
+# ---- Settings ------------------------------------------------------------------------------------
+
+
+def settings(network, inference, threads):
+    """Names of the settings to try: words joined by "+"."""
+    layouts = ["contiguous"] if network == "mlp" else ["contiguous", "channels_last"]
+    if not inference:
+        return [f"{layout}+{way}" for layout in layouts for way in ("foreach", "single")]
+    counts = ["", "+one_thread"] if threads > 1 else [""]
+    return [
+        f"{layout}+{way}{count}"
+        for layout in layouts
+        for way in ("eager", "frozen", "optimized")
+        for count in counts
+    ]
+
+
+class Work:
+    """A network with its data under one setting; step() does one step."""
+
+    def __init__(self, options, setting):
+        words = setting.split("+")
+        torch.manual_seed(1)
+        torch.set_flush_denormal(True)
+        torch.set_num_threads(1 if "one_thread" in words else options.threads)
+        shape, self.model = NETWORKS[options.network]()
+        layout = torch.channels_last if "channels_last" in words else torch.contiguous_format
+        self.model = self.model.to(memory_format=layout)
+        images = [torch.randn(options.batch, *shape) for _ in range(BATCHES)]
+        self.images = [x.contiguous(memory_format=layout) for x in images]
+        self.labels = [torch.randint(0, 10, (options.batch,)) for _ in range(BATCHES)]
+        self.turn = 0
+        if options.inference:
+            self.prepare_inference(words)
+        else:
+            self.loss = nn.CrossEntropyLoss()
+            self.optimizer = torch.optim.SGD(
+                self.model.parameters(), lr=0.01, momentum=0.9, foreach="foreach" in words
+            )
+            self.step = self.train
+
+    def prepare_inference(self, words):
+        self.model.eval()
+        if "frozen" in words or "optimized" in words:
+            with torch.inference_mode():
+                traced = torch.jit.trace(self.model, self.images[0])
+            freeze = torch.jit.optimize_for_inference if "optimized" in words else torch.jit.freeze
+            self.model = freeze(traced)
+        self.step = self.infer
+
+    def train(self):
+        i = self.turn % BATCHES
+        self.turn += 1
+        self.optimizer.zero_grad(set_to_none=True)
+        self.loss(self.model(self.images[i]), self.labels[i]).backward()
+        self.optimizer.step()
+
+    def infer(self):
+        i = self.turn % BATCHES
+        self.turn += 1
+        with torch.inference_mode():
+            return self.model(self.images[i])
+
+
+# ---- What is asked for ---------------------------------------------------------------------------
+
+
+def images_per_second(options, work):
+    """Training: the mean over the time, as Lamina's. Inference: of the median step, likewise."""
+    begin = time.perf_counter()
+    for i in range(1000):
+        work.step()
+        if i + 1 >= WARM_STEPS and time.perf_counter() - begin > 0.2 * options.seconds:
+            break
+    steps = []
+    begin = last = time.perf_counter()
+    while last - begin < options.seconds or len(steps) < 3:
+        work.step()
+        now = time.perf_counter()
+        steps.append(now - last)
+        last = now
+    step = statistics.median(steps) if options.inference else statistics.fmean(steps)
+    return options.batch / step
+
+
+def openblas():
+    """The file of the BLAS that is loaded, by its real name."""
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        files = {line.split()[-1] for line in maps if "blas" in line}
+    return sorted(file.rsplit("/", 2)[-2] + "/" + file.rsplit("/", 1)[-1] for file in files)
+
+
+def speed(options):
+    tried = {}
+    for setting in settings(options.network, options.inference, options.threads):
+        try:
+            tried[setting] = images_per_second(options, Work(options, setting))
+        except RuntimeError as error:  # optimize_for_inference does not know every network
+            print(f"peer: {setting}: {str(error).splitlines()[0]}", file=sys.stderr)
+    best = max(tried, key=tried.get)
+    versions = {"torch": torch.__version__, "python": sys.version.split()[0], "blas": openblas()}
+    print(json.dumps({"images_per_second": tried[best], "setting": best, "tried": tried,
+                      "versions": versions}))  # fmt: skip
+
+
+def start(options):
+    work = Work(options, options.setting)
+    work.step()
+    print("first step", flush=True)
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < options.seconds:
+        work.step()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["speed", "start"])
+    parser.add_argument("network", choices=sorted(NETWORKS))
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True, help="for each setting")
+    parser.add_argument("--inference", action="store_true")
+    parser.add_argument("--setting", help="for start: the only one")
+    options = parser.parse_args()
+    if options.what == "start" and options.setting is None:
+        parser.error("start needs --setting")
+    (speed if options.what == "speed" else start)(options)
+
+
+if __name__ == "__main__":
+    main()
