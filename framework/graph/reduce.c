@@ -1,9 +1,10 @@
 /* The sum of the shards' gradients: each is read once, and cleared for the next step in the same
- * loop, which costs nothing beside reading it. The order of the sum is a tree over the shards and
- * depends on nothing but their number. */
+ * loop, which costs nothing beside reading it; those of the next piece are fetched meanwhile. The
+ * order of the sum is a tree over the shards and depends on nothing but their number. */
 #include "graph/reduce.h"
 
 #include "base/clones.h"
+#include "base/fetch.h"
 
 #include <string.h>
 
@@ -33,11 +34,15 @@ static void add(const float *restrict a, int64_t count, float *restrict sum) {
 
 void lamina__take_gradients(float *gradient, int64_t apart, int32_t shards, int64_t count,
                             float *sum) {
+    const size_t bytes = (size_t)count * sizeof *gradient;
     if (shards == 1) {
+        lamina__fetch(gradient + count, bytes);
         take_one(gradient, count, sum);
         return;
     }
     if (shards == 2) {
+        lamina__fetch(gradient + count, bytes);
+        lamina__fetch(gradient + apart + count, bytes);
         take_two(gradient, gradient + apart, count, sum);
         return;
     }

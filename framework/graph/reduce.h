@@ -5,8 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Floats that are summed, checked and applied together: the sum stays in the first-level cache. */
-enum { LAMINA__PIECE = 1024 };
+/* Floats that are summed, checked and applied together. All that belongs to a piece and to the next
+ * one, which is fetched meanwhile, fits the first-level cache. */
+enum { LAMINA__PIECE = 256 };
 
 /* sum[i] = the shards' gradient[i], gradient[i + apart] ..., added by pairs at growing distance;
  * they become 0. count: at most LAMINA__PIECE. */

@@ -2,6 +2,7 @@
  * slots as long as the net's weight block, and handing pieces of it to the rule. A further rule is
  * a file like sgd.c and a line in the table. */
 #include "base/alloc.h"
+#include "base/fetch.h"
 #include "train/rule.h"
 
 #include <stdio.h>
@@ -192,6 +193,7 @@ void lamina__optimizer_begin(lamina__optimizer *optimizer, int64_t step, double 
     optimizer->learning_rate = learning_rate;
 }
 
+/* The next range, which is usually as long, is fetched while the rule works on this one. */
 void lamina__optimizer_update(void *arg, int32_t weight, int64_t begin, int64_t end,
                               const float *gradient) {
     lamina__optimizer *optimizer = arg;
@@ -203,8 +205,10 @@ void lamina__optimizer_update(void *arg, int32_t weight, int64_t begin, int64_t 
         .step = optimizer->step,
         .no_decay = optimizer->no_decay[weight],
     };
+    lamina__fetch(range.weight + range.count, (size_t)range.count * sizeof(float));
     for (size_t i = 0; i < optimizer->n_slots; i++) {
         range.slot[i] = optimizer->slots[i] + begin;
+        lamina__fetch(range.slot[i] + range.count, (size_t)range.count * sizeof(float));
     }
     optimizer->config->type->update(optimizer->config->values, &range);
 }
