@@ -269,9 +269,10 @@ static const lamina_kernel reference_kernel = {.struct_size = sizeof(lamina_kern
 
 /* ---- The layer ----------------------------------------------------------------------------- */
 
+/* oneDNN's is not among them: it passes over NaNs and takes several times as long as ours. */
 static const lamina_kernel *const kernels[] = {
 #if !LAMINA_LAYERS_F64
-    &lamina__max_pool_vector, &lamina__max_pool_onednn,
+    &lamina__max_pool_vector,
 #endif
     &reference_kernel, NULL};
 

@@ -20,7 +20,7 @@ typedef struct lamina__max_pool {
 } lamina__max_pool;
 
 #if !LAMINA_LAYERS_F64
-extern const lamina_kernel lamina__max_pool_vector, lamina__max_pool_onednn;
+extern const lamina_kernel lamina__max_pool_vector;
 #endif
 
 #endif
