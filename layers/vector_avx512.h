@@ -54,4 +54,9 @@ TARGET static inline vector splat(float x) {
     return _mm512_set1_ps(x);
 }
 
+/* max(0, x); a NaN stays a NaN. */
+TARGET static inline vector positive(vector x) {
+    return _mm512_max_ps(_mm512_setzero_ps(), x);
+}
+
 #endif

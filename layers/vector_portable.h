@@ -65,4 +65,12 @@ static inline vector splat(float x) {
     return (vector){x, x, x, x};
 }
 
+/* max(0, x); a NaN stays a NaN. */
+static inline vector positive(vector x) {
+    for (int i = 0; i < WIDTH; i++) {
+        x[i] = x[i] < 0 ? 0 : x[i];
+    }
+    return x;
+}
+
 #endif

@@ -258,8 +258,24 @@ static void note_other_kernels(const lamina__instance *instance,
     }
 }
 
+/* The layer that alone reads layer i's output and works in place, NULL: none. */
+static lamina__layer *next_in_place(lamina__net *net, int32_t i) {
+    const lamina__layer *layer = &net->layers[i];
+    const lamina__value *out = &net->values[layer->value_out[0]];
+    if (layer->instance->n_out != 1 || out->n_uses != 1) {
+        return NULL;
+    }
+    lamina__layer *next = &net->layers[out->last_use];
+    return next->whole == layer->whole && next->value_in[0] == layer->value_out[0] &&
+                   lamina__net_in_place(net, out->last_use)
+               ? next
+               : NULL;
+}
+
 static lamina_status bind_layer(lamina__net *net, int32_t i, lamina_error *error) {
     lamina__layer *layer = &net->layers[i];
+    lamina__layer *next = next_in_place(net, i);
+    layer->instance->next = next != NULL ? next->instance->type->name : NULL;
     const char *all = layer->spec->kernels != NULL ? layer->spec->kernels : net->options.kernels;
     const bool forced = all != NULL && strcmp(all, "auto") != 0;
     const lamina__recorded_kernel *recorded =
@@ -275,6 +291,9 @@ static lamina_status bind_layer(lamina__net *net, int32_t i, lamina_error *error
     const lamina_status status = lamina__instance_bind(layer->instance, wanted, strict, error);
     if (status == LAMINA_OK && recorded != NULL) {
         note_other_kernels(layer->instance, recorded);
+    }
+    if (layer->instance->fuses) {
+        next->fused = true;
     }
     return status;
 }

@@ -94,6 +94,9 @@ static void predict(lamina__net *net, const lamina_io *io) {
 static lamina_status forward_lane(lamina__net *net, int32_t i, int32_t l) {
     lamina__layer *layer = &net->layers[i];
     lamina__lane *lane = &layer->lanes[l];
+    if (layer->fused) {
+        return LAMINA_OK;
+    }
     const lamina_status status = lamina__instance_forward(layer->instance, &lane->call, &lane->io);
     if (status == LAMINA_OK && i == net->loss) {
         predict(net, &lane->io);

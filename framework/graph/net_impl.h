@@ -56,6 +56,7 @@ typedef struct lamina__layer {
     const lamina__layer_spec *spec;
     bool whole;    /* called once, on the whole batch */
     bool backward; /* its backward pass is run */
+    bool fused;    /* the layer before computes its forward pass, too */
     int32_t value_in[LAMINA__MAX_INPUTS], value_out[LAMINA__MAX_OUTPUTS];
     /* Where a gradient is not the first to reach its value: it goes here and is added. store -1:
      * written directly. */
@@ -139,6 +140,9 @@ lamina_status lamina__net_make(const lamina__network *, const lamina__net_option
                                lamina_error *);
 
 /* plan.c */
+/* May layer i put its output where its input is? The input must have no other reader, before or
+ * after. */
+bool lamina__net_in_place(const lamina__net *, int32_t i);
 /* Decides units, stores, their lifetimes and offsets. Layers are set up and bound. */
 lamina_status lamina__net_plan(lamina__net *, lamina_error *);
 

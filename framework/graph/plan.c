@@ -133,9 +133,7 @@ static int32_t value_end(const lamina__net *net, int32_t v, lamina__place place)
     return end;
 }
 
-/* May layer i put its output where its input is? The input must have no other reader, before or
- * after. */
-static bool forward_in_place(const lamina__net *net, int32_t i, lamina__place place) {
+bool lamina__net_in_place(const lamina__net *net, int32_t i) {
     const lamina__layer *layer = &net->layers[i];
     const uint32_t flags = layer->instance->type->flags;
     const lamina__value *in = &net->values[layer->value_in[0]];
@@ -150,9 +148,8 @@ static bool forward_in_place(const lamina__net *net, int32_t i, lamina__place pl
     if (producer->backward && (producer->instance->type->flags & LAMINA_NEEDS_OUTPUT) != 0) {
         return false;
     }
-    const lamina__store *store = &net->stores[in->data.store];
-    return store->place == place &&
-           store->sample_bytes == sample_bytes(&net->values[layer->value_out[0]].shape);
+    return place_of(net, layer->value_in[0]) == place_of(net, layer->value_out[0]) &&
+           sample_bytes(&in->shape) == sample_bytes(&net->values[layer->value_out[0]].shape);
 }
 
 static bool place_values(lamina__net *net) {
@@ -170,7 +167,7 @@ static bool place_values(lamina__net *net) {
             /* What comes out of the network, the losses too, is read after the step. */
             const int32_t end =
                 value->n_uses == 0 ? INT32_MAX : value_end(net, layer->value_out[k], place);
-            if (k == 0 && forward_in_place(net, i, place)) {
+            if (k == 0 && lamina__net_in_place(net, i)) {
                 value->data.store = net->values[layer->value_in[0]].data.store;
                 extend(&net->stores[value->data.store], end);
                 continue;

@@ -293,11 +293,23 @@ static void assign(lamina__instance *instance, int pass, const lamina_kernel *ke
     instance->pass_kernel[pass] = k;
 }
 
+/* A kernel that has the forward pass and can do the next layer's, too. */
+static bool can_fuse(const lamina__instance *instance, const lamina__bound_kernel *bound) {
+    const char *const *type = bound->kernel->fuses;
+    if (instance->next == NULL || type == NULL || (bound->passes & LAMINA_PASS_FORWARD) == 0) {
+        return false;
+    }
+    while (*type != NULL && strcmp(*type, instance->next) != 0) {
+        type++;
+    }
+    return *type != NULL;
+}
+
 lamina_status lamina__instance_bind(lamina__instance *instance,
                                     const char *const wanted[LAMINA__N_PASSES], int strict,
                                     lamina_error *error) {
     const lamina_shape *shapes[LAMINA__MAX_INPUTS];
-    const lamina_setup setup = setup_of(instance, shapes);
+    lamina_setup setup = setup_of(instance, shapes);
     const uint32_t passes = wanted_passes(instance);
     const lamina_kernel *forward = NULL;
     lamina__call call;
@@ -331,6 +343,8 @@ lamina_status lamina__instance_bind(lamina__instance *instance,
         if (bound->kernel->create == NULL) {
             continue;
         }
+        setup.fused = can_fuse(instance, bound) ? instance->next : NULL;
+        instance->fuses = instance->fuses || setup.fused != NULL;
         const int32_t made =
             bound->kernel->create(instance->self, &call.base, &setup, bound->passes, &bound->state);
         const lamina_status status = outcome(&call, made, "a kernel's create()");

@@ -25,6 +25,9 @@ typedef struct lamina__conv {
 
 extern const lamina_kernel LAMINA__REAL_NAME(conv_reference);
 #if !LAMINA_LAYERS_F64
+/* What our own kernels' forward passes can do along with the convolution. */
+static const char *const lamina__fuses_relu[] = {"relu", NULL};
+
 extern const lamina_kernel lamina__conv_direct, lamina__conv_winograd, lamina__conv_onednn;
 #endif
 

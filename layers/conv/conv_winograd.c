@@ -189,6 +189,7 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     w->isa = isa_to_use();
     w->product = lamina__product_to_use();
     w->tiling = best_tiling(conv);
+    w->relu = setup->fused != NULL;
     w->passes = (int32_t)passes;
     w->points = (int64_t)w->tiling->tile * w->tiling->tile;
     w->in_wide = lamina__whole_vectors(w->product, conv->in_channels);
@@ -428,6 +429,7 @@ const lamina_kernel lamina__conv_winograd = {
     .create = create,
     .prepare = prepare,
     .run = run,
-    .rounding = 8};
+    .rounding = 8,
+    .fuses = lamina__fuses_relu};
 
 #endif

@@ -23,6 +23,7 @@ typedef struct lamina__winograd {
     lamina__correlation forward, data;
     int32_t passes;
     int32_t packed_forward, packed_data; /* transformed filters, or -1 */
+    int32_t relu;                        /* 1: forward ends with max(0, y) */
     int32_t transposed;                  /* 1: backward data is the transpose of forward */
     int64_t points;                      /* t * t */
     int64_t in_wide, out_wide;           /* channels, their last vector filled up */

@@ -59,7 +59,8 @@ void lamina__winograd_outputs(const lamina__winograd *w, const lamina__correlati
     for (int64_t i = begin; i < end; i++) {
         int64_t offset;
         const lamina__winograd_square square = output_square(w, c, place_of(c, first + i), &offset);
-        w->tiling->output(m + i * wide, w->m_step, bias, c->out_channels, out + offset, &square);
+        w->tiling->output(m + i * wide, w->m_step, bias, w->relu && c == &w->forward,
+                          c->out_channels, out + offset, &square);
     }
 }
 

@@ -40,9 +40,9 @@ typedef struct lamina__winograd_tiling {
     /* += B dV B^T */
     void (*d_input)(const float *from, int64_t step, int64_t channels, float *to,
                     const lamina__winograd_square *);
-    /* E^T M E + bias; bias NULL: none. */
-    void (*output)(const float *from, int64_t step, const float *bias, int64_t channels, float *to,
-                   const lamina__winograd_square *);
+    /* E^T M E + bias, then max(0, that) if `relu`; bias NULL: none. */
+    void (*output)(const float *from, int64_t step, const float *bias, int relu, int64_t channels,
+                   float *to, const lamina__winograd_square *);
     /* E dy E^T */
     void (*d_output)(const float *from, const lamina__winograd_square *, int64_t channels,
                      float *to, int64_t step);

@@ -265,7 +265,7 @@ INLINE void gather_square(const int tile, const int n, const int scaled, const f
 }
 
 INLINE void write_output(const int tile, const int out, const float *from, int64_t step,
-                         const float *bias, int64_t channels, float *to,
+                         const float *bias, const int relu, int64_t channels, float *to,
                          const lamina__winograd_square *s) {
     for (int64_t c = 0; c < channels; c += WIDTH) {
         const mask m = mask_of(channels - c < WIDTH ? (int)(channels - c) : WIDTH);
@@ -277,7 +277,8 @@ INLINE void write_output(const int tile, const int out, const float *from, int64
             UNROLL
             for (int j = 0; j < out; j++) {
                 if (i >= s->y_begin && i < s->y_end && j >= s->x_begin && j < s->x_end) {
-                    store(to + i * s->row + j * s->column + c, m, y[i][j] + b);
+                    const vector sum = y[i][j] + b;
+                    store(to + i * s->row + j * s->column + c, m, relu ? positive(sum) : sum);
                 }
             }
         }
@@ -384,9 +385,13 @@ INLINE void add_filter(const int tile, const int n, const float *from, int64_t s
         transform(tile, out, from, s, channels, to, step);                                         \
     }                                                                                              \
     TARGET static void output_##tile##_##filter(const float *from, int64_t step,                   \
-                                                const float *bias, int64_t channels, float *to,    \
-                                                const lamina__winograd_square *s) {                \
-        write_output(tile, out, from, step, bias, channels, to, s);                                \
+                                                const float *bias, int relu, int64_t channels,     \
+                                                float *to, const lamina__winograd_square *s) {     \
+        if (relu) {                                                                                \
+            write_output(tile, out, from, step, bias, 1, channels, to, s);                         \
+        } else {                                                                                   \
+            write_output(tile, out, from, step, bias, 0, channels, to, s);                         \
+        }                                                                                          \
     }                                                                                              \
     TARGET static void d_input_##tile##_##filter(const float *from, int64_t step,                  \
                                                  int64_t channels, float *to,                      \

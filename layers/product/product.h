@@ -30,12 +30,13 @@ typedef struct lamina__product_tile {
     const int64_t *a_at; /* where each row begins in a, floats */
     const float *b;
     float *c;
-    const int64_t *c_at; /* where each row begins in c, floats */
+    const int64_t *c_at; /* where each row begins in c, floats; rows may overlap where they add */
     const float *bias;   /* NULL: none */
     int64_t b_column;    /* of dot products: from one column to the next in b, floats */
     int32_t last;        /* columns in the last vector; b, c and bias are not touched past them */
     int32_t b_is_full;   /* 1: b's last vector is filled up with zeros, so may be read whole */
     int32_t add;         /* 1: add to c */
+    int32_t relu;        /* 1: c = max(0, that); a NaN stays a NaN */
 } lamina__product_tile;
 
 typedef void lamina__product_fn(const lamina__product_tile *tile);

@@ -67,6 +67,7 @@ INLINE void block(const int rows, const int vectors, const lamina__product_tile 
             }
         }
     }
+    /* Row after row: rows that are added to may overlap. */
     if (tile->add) {
         UNROLL
         for (int r = 0; r < rows; r++) {
@@ -74,7 +75,8 @@ INLINE void block(const int rows, const int vectors, const lamina__product_tile 
             UNROLL
             for (int v = 0; v < vectors; v++) {
                 const mask m = v < vectors - 1 ? all : last;
-                store(c + v * WIDTH, m, plus(sum[r][v], load_part(c + v * WIDTH, m)));
+                const vector y = plus(sum[r][v], load_part(c + v * WIDTH, m));
+                store(c + v * WIDTH, m, tile->relu ? positive(y) : y);
             }
         }
     } else {
@@ -83,7 +85,8 @@ INLINE void block(const int rows, const int vectors, const lamina__product_tile 
             float *c = tile->c + tile->c_at[r];
             UNROLL
             for (int v = 0; v < vectors; v++) {
-                store(c + v * WIDTH, v < vectors - 1 ? all : last, sum[r][v]);
+                const vector y = tile->relu ? positive(sum[r][v]) : sum[r][v];
+                store(c + v * WIDTH, v < vectors - 1 ? all : last, y);
             }
         }
     }
@@ -129,7 +132,8 @@ INLINE void dot(const int rows, const int columns, const lamina__product_tile *t
         UNROLL
         for (int v = 0; v < columns; v++) {
             const float bias = tile->bias != NULL ? tile->bias[v] : 0.0F;
-            tile->c[tile->c_at[r] + v] = sum_of(sum[r][v]) + bias;
+            const float y = sum_of(sum[r][v]) + bias;
+            tile->c[tile->c_at[r] + v] = tile->relu && y < 0 ? 0 : y;
         }
     }
 }

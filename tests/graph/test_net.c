@@ -237,10 +237,10 @@ static void gradient_is_the_slope(void) {
 }
 
 /* Sharing memory and working in place changes no bit: ten steps against a net that keeps all. */
-static void compare_memory_plans(const char *layers, int slices) {
+static void compare_memory_plans(const char *layers, int slices, const char *kernels) {
     static test_batch b;
     lamina__net_options options = options_for(2, 2);
-    options.kernels = NULL;
+    options.kernels = kernels;
     options.slices = slices;
     test_net small = test_net_make(layers, &options);
     options.keep_all = true;
@@ -271,9 +271,38 @@ static void compare_memory_plans(const char *layers, int slices) {
     test_net_free(&large);
 }
 
+/* A convolution that computes the relu after it, too, changes no bit either, and is not asked to
+ * where that could be seen. */
+static void fused_relu(void) {
+    static const char *const layers = "- conv: {filters: 9, kernel: 3, padding: 1}\n"
+                                      "- conv: {filters: 9, kernel: 3, padding: 1}\n"
+                                      "- relu\n"
+                                      "- conv: {filters: 10, kernel: 3, padding: 1}\n"
+                                      "- relu: {name: twice}\n"
+                                      "- conv: {filters: 10, kernel: 3, padding: 1}\n"
+                                      "- test_add: {from: [conv4, twice]}\n"
+                                      "- linear: {units: 5}\n"
+                                      "- softmax_loss\n";
+    compare_memory_plans(layers, 1, "winograd");
+    compare_memory_plans(layers, 3, "winograd");
+
+    static const int32_t expected[] = {0, 1, 0, 1, 0, 0, 0, 0, 0};
+    for (int keep_all = 0; keep_all < 2; keep_all++) {
+        lamina__net_options options = options_for(2, 2);
+        options.kernels = "winograd";
+        options.keep_all = keep_all;
+        test_net t = test_net_make(layers, &options);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+        for (int32_t i = 0; i < lamina__net_n_layers(t.net); i++) {
+            CU_ASSERT_EQUAL(lamina__net_layer(t.net, i)->fuses, keep_all ? 0 : expected[i]);
+        }
+        test_net_free(&t);
+    }
+}
+
 static void memory_plan_changes_nothing(void) {
-    compare_memory_plans(branched, 1);
-    compare_memory_plans(sliceable, 3);
+    compare_memory_plans(branched, 1, NULL);
+    compare_memory_plans(sliceable, 3, NULL);
 }
 
 /* The result depends on shards and slices, not on the threads that take them. */
@@ -522,6 +551,7 @@ static void initialisers_are_followed(void) {
 LAMINA_TESTS({"every cut gives the same gradient", cuts_agree_plain},
              {"every cut of a branched net, too", cuts_agree_branched},
              {"every cut with slices, too", cuts_agree_sliced},
+             {"a relu in its convolution", fused_relu},
              {"slices where they can be", slices_where_they_can_be},
              {"slices need less memory", slices_need_less_memory},
              {"recorded slices are kept", recorded_slices_are_kept},

@@ -33,7 +33,8 @@ static void expect(const lamina__product_tile *tile, int rows, int columns, int6
                 }
             }
             float *to = &want[tile->c_at[r] + j];
-            *to = (float)(sum + (tile->add ? (double)*to : 0));
+            sum += tile->add ? (double)*to : 0;
+            *to = tile->relu && sum < 0 ? 0 : (float)sum;
         }
     }
 }
@@ -76,6 +77,7 @@ static void check(const lamina__product_isa *isa) {
                 tile.add = last % 2;
                 tile.b_is_full = last % 3 == 0;
                 tile.bias = last % 4 < 2 ? bias : NULL;
+                tile.relu = last % 8 < 4;
                 run(isa->block[rows - 1][vectors - 1], &tile, rows,
                     (vectors - 1) * isa->width + last, 1);
             }
@@ -87,6 +89,7 @@ static void check(const lamina__product_isa *isa) {
                 tile.b_column = OUTER * LD;
                 tile.add = 0;
                 tile.bias = n % 2 ? bias : NULL;
+                tile.relu = n % 4 < 2;
                 run(isa->dot[rows - 1][columns - 1], &tile, rows, columns, tile.b_column);
             }
         }

@@ -172,6 +172,9 @@ typedef struct lamina_setup {
     int32_t threads; /* threads that one call may use through parallel_for */
     int32_t n_samples, reserved;
     const int64_t *samples; /* every number of samples a call can have, largest first */
+    /* A kernel's create(): the forward pass is to do that of a layer of this type, too, which
+     * follows it in place; NULL: of none. */
+    const char *fused;
 } lamina_setup;
 
 /* ---- The host ------------------------------------------------------------------------------ */
@@ -304,6 +307,9 @@ typedef struct lamina_kernel {
     /* How many times the rounding error of plain sums its results may have, for whoever checks it;
      * 0: once. */
     double rounding;
+    /* Types without parameters whose forward() the forward pass can do along with its own, such as
+     * "relu", NULL-terminated; NULL: none. Their backward() is called as ever. */
+    const char *const *fuses;
 } lamina_kernel;
 
 /* ---- Layer types --------------------------------------------------------------------------- */
