@@ -28,7 +28,7 @@ static void turn(const lamina__winograd *w, const float *square, int64_t some, f
                  int64_t row) {
     const int64_t width = w->isa->width;
     if (some == width) {
-        w->isa->transpose(square, width, to, row);
+        w->product->transpose(square, width, to, row);
         return;
     }
     for (int64_t j = 0; j < some; j++) {

@@ -55,8 +55,6 @@ typedef struct lamina__winograd_tiling {
 typedef struct lamina__winograd_isa {
     int32_t width; /* floats in a vector */
     lamina__winograd_tiling tiling[LAMINA__N_TILINGS];
-    /* to[j * to_row + i] = from[i * from_row + j] for i, j < width. */
-    void (*transpose)(const float *from, int64_t from_row, float *to, int64_t to_row);
 } lamina__winograd_isa;
 
 extern const lamina__winograd_isa lamina__winograd_portable;

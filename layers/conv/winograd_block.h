@@ -1,5 +1,5 @@
 /* The transforms of winograd.h, for the instruction set of the file that includes this after
- * layers/vector_<instruction set>.h and its own `transpose`. Sizes are constants where they are
+ * layers/vector_<instruction set>.h. Sizes are constants where they are
  * used, so that all loops unroll and a square's row stays in registers. */
 #include "layers/unroll.h"
 

@@ -241,6 +241,7 @@ static int32_t reference_run(const void *self, void *kernel, lamina_call *call, 
 static const lamina_kernel reference_kernel = {
     .struct_size = sizeof(lamina_kernel),
     .name = "reference",
+    .flags = LAMINA_KERNEL_LAST_RESORT,
     .doc = "Plain C: matrix products in register tiles.",
     .passes = LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA | LAMINA_PASS_BACKWARD_WEIGHTS,
     .create = reference_create,
@@ -251,7 +252,7 @@ static const lamina_kernel reference_kernel = {
 
 static const lamina_kernel *const kernels[] = {
 #if !LAMINA_LAYERS_F64
-    &lamina__linear_onednn,
+    &lamina__linear_product, &lamina__linear_onednn,
 #endif
     &reference_kernel, NULL};
 

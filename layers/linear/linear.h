@@ -20,7 +20,7 @@ typedef struct lamina__linear {
 } lamina__linear;
 
 #if !LAMINA_LAYERS_F64
-extern const lamina_kernel lamina__linear_onednn;
+extern const lamina_kernel lamina__linear_product, lamina__linear_onednn;
 #endif
 
 #endif

@@ -53,6 +53,8 @@ typedef struct lamina__product_isa {
     lamina__product_table dot;
     /* sum[j] += from[i * columns + j] for all i < rows */
     void (*sum_rows)(int64_t rows, int64_t columns, const float *from, float *sum);
+    /* to[j * to_row + i] = from[i * from_row + j] for i, j < width. */
+    void (*transpose)(const float *from, int64_t from_row, float *to, int64_t to_row);
 } lamina__product_isa;
 
 extern const lamina__product_isa lamina__product_portable;

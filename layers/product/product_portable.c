@@ -11,6 +11,14 @@ enum { ROWS = 4, VECTORS = 2 };
 
 #include "layers/product/product_block.h"
 
+static void transpose(const float *from, int64_t from_row, float *to, int64_t to_row) {
+    for (int i = 0; i < WIDTH; i++) {
+        for (int j = 0; j < WIDTH; j++) {
+            to[j * to_row + i] = from[i * from_row + j];
+        }
+    }
+}
+
 #define ROW_OF_BLOCKS(rows) BLOCK(rows, 1) BLOCK(rows, 2) DOT(rows, 1) DOT(rows, 2)
 ROW_OF_BLOCKS(1)
 ROW_OF_BLOCKS(2)
@@ -26,6 +34,7 @@ const lamina__product_isa lamina__product_portable = {
               {block_3_1, block_3_2},
               {block_4_1, block_4_2}},
     .dot = {{dot_1_1, dot_1_2}, {dot_2_1, dot_2_2}, {dot_3_1, dot_3_2}, {dot_4_1, dot_4_2}},
-    .sum_rows = sum_rows};
+    .sum_rows = sum_rows,
+    .transpose = transpose};
 
 #endif

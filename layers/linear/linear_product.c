@@ -1,0 +1,327 @@
+/* Fully connected layer by block products (layers/product), on the weights as they lie, (O, F):
+ * repacking them every step would cost more than it saves.
+ *
+ *   forward           Y^T = W X^T + b   rows: units      columns: samples    sum over: features
+ *   backward data     dX  = dY W        rows: samples    columns: features   sum over: units
+ *   backward weights  dW += dY^T X      rows: units      columns: features   sum over: samples
+ *
+ * Forward turns X around, a block of features at a time, and then Y back: both are small beside W.
+ * A few samples are computed without that, as dot products along the features; one sample reads W
+ * once, at the speed of the cache it lies in. Backward data copies a block of W's rows, a panel
+ * wide, where several blocks of samples use it.
+ *
+ * A sum is made in blocks of its own length, whatever the threads are. */
+#include "layers/linear/linear.h"
+
+#if !LAMINA_LAYERS_F64
+
+#include "layers/parallel.h"
+#include "layers/product/panel.h"
+
+#include <string.h>
+
+enum {
+    FEATURES = 256, /* of X turned around at a time: with the samples of a panel they fit L1 */
+    UNITS = 128,    /* rows of W copied at a time */
+    SINGLE = 3,     /* samples up to which W is gone through once for each */
+    FEW = 8         /* samples up to which forward computes dot products */
+};
+
+typedef struct product {
+    const lamina__product_isa *isa;
+    int32_t relu;          /* 1: forward ends with max(0, y) */
+    int64_t wide;          /* columns of the widest panel */
+    int64_t thread_floats; /* scratch of each thread */
+    int64_t *by_features;  /* i * features, */
+    int64_t *by_units;     /* i * units, */
+    int64_t *by_wide;      /* i * wide, */
+    int64_t *by_one;       /* and i, for the rows of products */
+} product;
+
+/* One run of one pass, as the threads share it. */
+typedef struct work {
+    const lamina__linear *linear;
+    const product *p;
+    const lamina_io *io;
+} work;
+
+static int64_t *make_steps(lamina_call *call, int64_t n, int64_t step) {
+    int64_t *at = call->host->alloc(call, (size_t)n * sizeof *at);
+    for (int64_t i = 0; at != NULL && i < n; i++) {
+        at[i] = i * step;
+    }
+    return at;
+}
+
+static int64_t at_most(int64_t n, int64_t most) {
+    return n < most ? n : most;
+}
+
+static int32_t create(const void *self, lamina_call *call, const lamina_setup *setup,
+                      uint32_t passes, void **kernel) {
+    const lamina__linear *linear = self;
+    const int64_t samples = setup->samples[0], units = linear->units;
+    product *p = call->host->alloc(call, sizeof *p);
+
+    (void)passes;
+    if (p == NULL) {
+        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
+    }
+    *kernel = p;
+    p->isa = lamina__product_to_use();
+    p->relu = setup->fused != NULL;
+    p->wide = (int64_t)p->isa->vectors * p->isa->width;
+    p->by_features = make_steps(call, samples > units ? samples : units, linear->features);
+    p->by_units = make_steps(call, samples, units);
+    p->by_wide = make_steps(call, units, p->wide);
+    p->by_one = make_steps(call, units, 1);
+    if (p->by_features == NULL || p->by_units == NULL || p->by_wide == NULL || p->by_one == NULL) {
+        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
+    }
+    /* Forward: X turned around, Y before it is turned back; backward data: rows of W. */
+    const int64_t forward = (FEATURES + units) * p->wide, data = UNITS * p->wide;
+    p->thread_floats = forward > data ? forward : data;
+    const int32_t status =
+        call->host->add_scratch(call, (size_t)(p->thread_floats * setup->threads) * sizeof(float));
+    return status < 0 ? status : LAMINA_OK;
+}
+
+/* Rows of a block product, in blocks of about equally many. */
+static void multiply(const lamina__product_isa *isa, const lamina__product_table fn, int64_t wide,
+                     int64_t rows, const int64_t *a_at, const int64_t *c_at,
+                     lamina__product_tile *tile) {
+    int64_t first = 0;
+    for (int64_t left = (rows + isa->rows - 1) / isa->rows; left > 0; left--) {
+        const int64_t count = (rows - first + left - 1) / left;
+        tile->a_at = a_at + first;
+        tile->c_at = c_at + first;
+        fn[count - 1][wide - 1](tile);
+        first += count;
+    }
+}
+
+/* ---- Forward ------------------------------------------------------------------------------- */
+
+/* to[f * wide + n] = x[n * features + f] for f < n_features and n < samples, 0 up to `columns`. */
+static void turn_inputs(const product *p, const float *x, int64_t features, int64_t n_features,
+                        int64_t samples, int64_t columns, float *to) {
+    const int64_t width = p->isa->width;
+    for (int64_t n = 0; n < columns; n += width) {
+        for (int64_t f = 0; f < n_features; f += width) {
+            const int64_t n_some = at_most(samples - n, width);
+            const int64_t f_some = at_most(n_features - f, width);
+            if (n_some == width && f_some == width) {
+                p->isa->transpose(x + n * features + f, features, to + f * p->wide + n, p->wide);
+                continue;
+            }
+            for (int64_t i = 0; i < f_some; i++) {
+                for (int64_t j = 0; j < width; j++) {
+                    to[(f + i) * p->wide + n + j] = j < n_some ? x[(n + j) * features + f + i] : 0;
+                }
+            }
+        }
+    }
+}
+
+LAMINA__VECTOR_CLONES
+static void finish(const float *bias, int relu, int64_t n, float *y) {
+    for (int64_t o = 0; bias != NULL && o < n; o++) {
+        y[o] += bias[o];
+    }
+    for (int64_t o = 0; relu && o < n; o++) {
+        y[o] = y[o] < 0 ? 0 : y[o];
+    }
+}
+
+/* y[n * units + o] = from[o * wide + n], plus the bias, for o < n_units and n < samples. */
+static void turn_outputs(const work *w, const float *from, int64_t n_units, int64_t samples,
+                         const float *bias, float *y) {
+    const product *p = w->p;
+    const int64_t width = p->isa->width, units = w->linear->units;
+    for (int64_t n = 0; n < samples; n += width) {
+        for (int64_t o = 0; o < n_units; o += width) {
+            const int64_t n_some = at_most(samples - n, width);
+            const int64_t o_some = at_most(n_units - o, width);
+            if (n_some == width && o_some == width) {
+                p->isa->transpose(from + o * p->wide + n, p->wide, y + n * units + o, units);
+                continue;
+            }
+            for (int64_t j = 0; j < n_some; j++) {
+                for (int64_t i = 0; i < o_some; i++) {
+                    y[(n + j) * units + o + i] = from[(o + i) * p->wide + n + j];
+                }
+            }
+        }
+    }
+    for (int64_t n = 0; n < samples; n++) {
+        finish(bias, p->relu, n_units, y + n * units);
+    }
+}
+
+/* Units begin .. end-1 for one panel of samples. */
+static void forward_panel(const work *w, int64_t begin, int64_t end, lamina__panel panel,
+                          float *scratch) {
+    const product *p = w->p;
+    const int64_t features = w->linear->features, width = p->isa->width;
+    const int64_t columns = panel.vectors * width, samples = columns - width + panel.last;
+    const float *weight = (const float *)w->io->weight[0]->data + begin * features;
+    const float *x = (const float *)w->io->in[0]->data + panel.first * features;
+    const float *bias = w->linear->bias ? (const float *)w->io->weight[1]->data + begin : NULL;
+    float *y = (float *)w->io->out[0]->data + panel.first * w->linear->units + begin;
+    float *inputs = scratch, *outputs = scratch + FEATURES * p->wide;
+    lamina__product_tile tile = {.walk = {.n = {0, 1}, .a_step = {1, 0}, .b_step = {p->wide, 0}},
+                                 .b = inputs,
+                                 .c = outputs,
+                                 .last = p->isa->width,
+                                 .b_is_full = 1};
+    for (int64_t f = 0; f < features; f += FEATURES) {
+        const int64_t some = at_most(features - f, FEATURES);
+        turn_inputs(p, x + f, features, some, samples, columns, inputs);
+        tile.walk.n[0] = some;
+        tile.a = weight + f;
+        tile.add = f > 0;
+        multiply(p->isa, p->isa->block, panel.vectors, end - begin, p->by_features, p->by_wide,
+                 &tile);
+    }
+    turn_outputs(w, outputs, end - begin, samples, bias, y);
+}
+
+/* Units begin .. end-1 for a few samples: dot products of rows of W and of X. */
+static void forward_few(const work *w, int64_t begin, int64_t end) {
+    const product *p = w->p;
+    const int64_t features = w->linear->features, units = w->linear->units;
+    const float *weight = w->io->weight[0]->data, *x = w->io->in[0]->data;
+    const float *bias = w->linear->bias ? w->io->weight[1]->data : NULL;
+    float *y = w->io->out[0]->data;
+    lamina__product_tile tile = {.walk = {.n = {features, 1}}, .relu = p->relu};
+
+    if (w->io->samples > SINGLE) { /* rows: samples; columns: units, two at a time */
+        tile.a = x;
+        tile.b_column = features;
+        for (int64_t o = begin; o < end; o += LAMINA__PRODUCT_DOTS) {
+            tile.b = weight + o * features;
+            tile.c = y + o;
+            tile.bias = bias != NULL ? bias + o : NULL;
+            multiply(p->isa, p->isa->dot, at_most(end - o, LAMINA__PRODUCT_DOTS), w->io->samples,
+                     p->by_features, p->by_units, &tile);
+        }
+        return;
+    }
+    tile.a = weight + begin * features; /* rows: units; one column: the sample */
+    tile.relu = 0;
+    for (int64_t n = 0; n < w->io->samples; n++) {
+        tile.b = x + n * features;
+        tile.c = y + n * units + begin;
+        multiply(p->isa, p->isa->dot, 1, end - begin, p->by_features, p->by_one, &tile);
+        finish(bias != NULL ? bias + begin : NULL, p->relu, end - begin, tile.c);
+    }
+}
+
+static int32_t forward(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const work *w = arg;
+    const product *p = w->p;
+    const int64_t samples = w->io->samples;
+    float *scratch = (float *)w->io->scratch + thread * p->thread_floats;
+    if (samples <= FEW) {
+        forward_few(w, begin, end);
+        return LAMINA_OK;
+    }
+    for (int64_t i = 0; i < lamina__n_panels(p->isa, samples); i++) {
+        forward_panel(w, begin, end, lamina__panel_of(p->isa, samples, i), scratch);
+    }
+    return LAMINA_OK;
+}
+
+/* ---- Backward ------------------------------------------------------------------------------ */
+
+/* Panels begin .. end-1 of the features. */
+static int32_t backward_data(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const work *w = arg;
+    const product *p = w->p;
+    const int64_t features = w->linear->features, units = w->linear->units;
+    const int64_t samples = w->io->samples;
+    float *copy = (float *)w->io->scratch + thread * p->thread_floats;
+    for (int64_t i = begin; i < end; i++) {
+        const lamina__panel panel = lamina__panel_of(p->isa, features, i);
+        const int64_t columns = (int64_t)panel.vectors * p->isa->width;
+        const int64_t used = columns - p->isa->width + panel.last;
+        const int copies = samples > 2 * (int64_t)p->isa->rows;
+        lamina__product_tile tile = {.walk = {.n = {0, 1}, .a_step = {1, 0}},
+                                     .c = (float *)w->io->d_in[0]->data + panel.first,
+                                     .last = panel.last,
+                                     .b_is_full = copies};
+        tile.walk.b_step[0] = copies ? columns : features;
+        for (int64_t o = 0; o < units; o += UNITS) {
+            const float *rows = (const float *)w->io->weight[0]->data + o * features + panel.first;
+            tile.walk.n[0] = at_most(units - o, UNITS);
+            for (int64_t k = 0; copies && k < tile.walk.n[0]; k++) {
+                memcpy(copy + k * columns, rows + k * features, (size_t)used * sizeof *copy);
+                memset(copy + k * columns + used, 0, (size_t)(columns - used) * sizeof *copy);
+            }
+            tile.a = (const float *)w->io->d_out[0]->data + o;
+            tile.b = copies ? copy : rows;
+            tile.add = o > 0;
+            multiply(p->isa, p->isa->block, panel.vectors, samples, p->by_units, p->by_features,
+                     &tile);
+        }
+    }
+    return LAMINA_OK;
+}
+
+/* Rows begin .. end-1 of dW, and of db. */
+static int32_t backward_weights(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const work *w = arg;
+    const product *p = w->p;
+    const int64_t features = w->linear->features, units = w->linear->units;
+    const float *dy = (const float *)w->io->d_out[0]->data + begin;
+    const lamina_tensor *d_weight = w->io->d_weight[0];
+
+    (void)thread;
+    for (int64_t i = 0; d_weight != NULL && i < lamina__n_panels(p->isa, features); i++) {
+        const lamina__panel panel = lamina__panel_of(p->isa, features, i);
+        lamina__product_tile tile = {
+            .walk = {.n = {w->io->samples, 1}, .a_step = {units, 0}, .b_step = {features, 0}},
+            .a = dy,
+            .b = (const float *)w->io->in[0]->data + panel.first,
+            .c = (float *)d_weight->data + begin * features + panel.first,
+            .last = panel.last,
+            .add = 1};
+        multiply(p->isa, p->isa->block, panel.vectors, end - begin, p->by_one, p->by_features,
+                 &tile);
+    }
+    return LAMINA_OK;
+}
+
+static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t pass,
+                   const lamina_io *io) {
+    const lamina__linear *linear = self;
+    work w = {.linear = linear, .p = kernel, .io = io};
+    enum { GRAIN = 8 }; /* rows of a block */
+
+    if (pass == LAMINA_PASS_FORWARD) {
+        return lamina__spread(call, linear->threads, linear->units, GRAIN, forward, &w);
+    }
+    if (pass == LAMINA_PASS_BACKWARD_DATA) {
+        return io->d_in[0] == NULL ? LAMINA_OK
+                                   : lamina__spread(call, linear->threads,
+                                                    lamina__n_panels(w.p->isa, linear->features), 1,
+                                                    backward_data, &w);
+    }
+    if (linear->bias && io->d_weight[1] != NULL) {
+        w.p->isa->sum_rows(io->samples, linear->units, io->d_out[0]->data, io->d_weight[1]->data);
+    }
+    return lamina__spread(call, linear->threads, linear->units, GRAIN, backward_weights, &w);
+}
+
+static const char *const fuses[] = {"relu", NULL};
+
+const lamina_kernel lamina__linear_product = {
+    .struct_size = sizeof(lamina_kernel),
+    .name = "product",
+    .doc = "Block products on the weights as they lie, in AVX-512, AVX2 or plain C.",
+    .passes = LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA | LAMINA_PASS_BACKWARD_WEIGHTS,
+    .create = create,
+    .run = run,
+    .fuses = fuses};
+
+#endif
