@@ -7,8 +7,8 @@
  *
  * Forward turns X around, a block of features at a time, and then Y back: both are small beside W.
  * A few samples are computed without that, as dot products along the features; one sample reads W
- * once, at the speed of the cache it lies in. Backward data copies a block of W's rows, a panel
- * wide, where several blocks of samples use it.
+ * once, at the speed of the cache it lies in. (Copying the panels of W that backward data reads was
+ * slower for 8, 32, 64 and 128 samples.)
  *
  * A sum is made in blocks of its own length, whatever the threads are. */
 #include "layers/linear/linear.h"
@@ -18,13 +18,12 @@
 #include "layers/parallel.h"
 #include "layers/product/panel.h"
 
-#include <string.h>
-
 enum {
     FEATURES = 256, /* of X turned around at a time: with the samples of a panel they fit L1 */
-    UNITS = 128,    /* rows of W copied at a time */
+    UNITS = 128,    /* rows of W at a time in backward data: a panel of them fits L1, too */
     SINGLE = 3,     /* samples up to which W is gone through once for each */
-    FEW = 8         /* samples up to which forward computes dot products */
+    FEW = 8,        /* samples up to which forward computes dot products */
+    COPY = 64       /* samples up to which backward data reads W where it lies */
 };
 
 typedef struct product {
@@ -63,7 +62,6 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     const int64_t samples = setup->samples[0], units = linear->units;
     product *p = call->host->alloc(call, sizeof *p);
 
-    (void)passes;
     if (p == NULL) {
         return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
     }
@@ -78,11 +76,12 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     if (p->by_features == NULL || p->by_units == NULL || p->by_wide == NULL || p->by_one == NULL) {
         return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
     }
-    /* Forward: X turned around, Y before it is turned back; backward data: rows of W. */
-    const int64_t forward = (FEATURES + units) * p->wide, data = UNITS * p->wide;
-    p->thread_floats = forward > data ? forward : data;
-    const int32_t status =
-        call->host->add_scratch(call, (size_t)(p->thread_floats * setup->threads) * sizeof(float));
+    int32_t status = LAMINA_OK;
+    if ((passes & LAMINA_PASS_FORWARD) != 0) { /* X turned around, and Y before it is turned back */
+        p->thread_floats = (FEATURES + units) * p->wide;
+        status = call->host->add_scratch(call, (size_t)(p->thread_floats * setup->threads) *
+                                                   sizeof(float));
+    }
     return status < 0 ? status : LAMINA_OK;
 }
 
@@ -239,55 +238,46 @@ static int32_t backward_data(void *arg, int64_t begin, int64_t end, int32_t thre
     const work *w = arg;
     const product *p = w->p;
     const int64_t features = w->linear->features, units = w->linear->units;
-    const int64_t samples = w->io->samples;
-    float *copy = (float *)w->io->scratch + thread * p->thread_floats;
+    (void)thread;
     for (int64_t i = begin; i < end; i++) {
         const lamina__panel panel = lamina__panel_of(p->isa, features, i);
-        const int64_t columns = (int64_t)panel.vectors * p->isa->width;
-        const int64_t used = columns - p->isa->width + panel.last;
-        const int copies = samples > 2 * (int64_t)p->isa->rows;
-        lamina__product_tile tile = {.walk = {.n = {0, 1}, .a_step = {1, 0}},
+        lamina__product_tile tile = {.walk = {.a_step = {1, 0}, .b_step = {features, 0}},
                                      .c = (float *)w->io->d_in[0]->data + panel.first,
-                                     .last = panel.last,
-                                     .b_is_full = copies};
-        tile.walk.b_step[0] = copies ? columns : features;
+                                     .last = panel.last};
         for (int64_t o = 0; o < units; o += UNITS) {
-            const float *rows = (const float *)w->io->weight[0]->data + o * features + panel.first;
             tile.walk.n[0] = at_most(units - o, UNITS);
-            for (int64_t k = 0; copies && k < tile.walk.n[0]; k++) {
-                memcpy(copy + k * columns, rows + k * features, (size_t)used * sizeof *copy);
-                memset(copy + k * columns + used, 0, (size_t)(columns - used) * sizeof *copy);
-            }
+            tile.walk.n[1] = 1;
             tile.a = (const float *)w->io->d_out[0]->data + o;
-            tile.b = copies ? copy : rows;
+            tile.b = (const float *)w->io->weight[0]->data + o * features + panel.first;
             tile.add = o > 0;
-            multiply(p->isa, p->isa->block, panel.vectors, samples, p->by_units, p->by_features,
-                     &tile);
+            multiply(p->isa, p->isa->block, panel.vectors, w->io->samples, p->by_units,
+                     p->by_features, &tile);
         }
     }
     return LAMINA_OK;
 }
 
-/* Rows begin .. end-1 of dW, and of db. */
+/* Rows begin .. end-1 of dW, a block of them at a time: they are gone through as they lie. */
 static int32_t backward_weights(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const work *w = arg;
     const product *p = w->p;
     const int64_t features = w->linear->features, units = w->linear->units;
-    const float *dy = (const float *)w->io->d_out[0]->data + begin;
-    const lamina_tensor *d_weight = w->io->d_weight[0];
+    float *d_weight = w->io->d_weight[0]->data;
+    lamina__product_tile tile = {
+        .walk = {.n = {w->io->samples, 1}, .a_step = {units, 0}, .b_step = {features, 0}},
+        .add = 1};
 
     (void)thread;
-    for (int64_t i = 0; d_weight != NULL && i < lamina__n_panels(p->isa, features); i++) {
-        const lamina__panel panel = lamina__panel_of(p->isa, features, i);
-        lamina__product_tile tile = {
-            .walk = {.n = {w->io->samples, 1}, .a_step = {units, 0}, .b_step = {features, 0}},
-            .a = dy,
-            .b = (const float *)w->io->in[0]->data + panel.first,
-            .c = (float *)d_weight->data + begin * features + panel.first,
-            .last = panel.last,
-            .add = 1};
-        multiply(p->isa, p->isa->block, panel.vectors, end - begin, p->by_one, p->by_features,
-                 &tile);
+    for (int64_t o = begin; o < end; o += p->isa->rows) {
+        const int64_t rows = at_most(end - o, p->isa->rows);
+        tile.a = (const float *)w->io->d_out[0]->data + o;
+        for (int64_t i = 0; i < lamina__n_panels(p->isa, features); i++) {
+            const lamina__panel panel = lamina__panel_of(p->isa, features, i);
+            tile.b = (const float *)w->io->in[0]->data + panel.first;
+            tile.c = d_weight + o * features + panel.first;
+            tile.last = panel.last;
+            multiply(p->isa, p->isa->block, panel.vectors, rows, p->by_one, p->by_features, &tile);
+        }
     }
     return LAMINA_OK;
 }
@@ -310,7 +300,9 @@ static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t p
     if (linear->bias && io->d_weight[1] != NULL) {
         w.p->isa->sum_rows(io->samples, linear->units, io->d_out[0]->data, io->d_weight[1]->data);
     }
-    return lamina__spread(call, linear->threads, linear->units, GRAIN, backward_weights, &w);
+    return io->d_weight[0] == NULL
+               ? LAMINA_OK
+               : lamina__spread(call, linear->threads, linear->units, GRAIN, backward_weights, &w);
 }
 
 static const char *const fuses[] = {"relu", NULL};

@@ -1,7 +1,6 @@
 /* Winograd's convolution: each of its tilings and instruction sets against the double twin, and how
  * exact it is. */
 #include "layer_checks.h"
-#include "layers/isa.h"
 
 /* 3x3: tiles of 4 where images are small, of 6 else; 5x5: tiles of 6 and 8. Images smaller than a
  * tile, one pixel more or less than whole tiles, padding from none to more than the filter, tails
@@ -19,32 +18,13 @@ static const layer_case shapes_to_check[] = {
     {"{filters: 18, kernel: 5, padding: 4}", "[1, 8, 1, 2]"},
 };
 
-static void check_isa(lamina__isa isa) {
-    if (isa > lamina__isa_of_processor()) {
-        return;
-    }
-    const char *before = getenv("LAMINA_ISA");
-    char *kept = before != NULL ? strdup(before) : NULL;
-    CU_ASSERT_EQUAL_FATAL(setenv("LAMINA_ISA", lamina__isa_name(isa), 1), 0);
+static void check_shapes(void *arg) {
+    (void)arg;
     LAYER_CHECK("conv", shapes_to_check);
-    if (kept != NULL) {
-        setenv("LAMINA_ISA", kept, 1);
-    } else {
-        unsetenv("LAMINA_ISA");
-    }
-    free(kept);
 }
 
-static void avx512(void) {
-    check_isa(LAMINA__ISA_AVX512);
-}
-
-static void avx2(void) {
-    check_isa(LAMINA__ISA_AVX2);
-}
-
-static void portable(void) {
-    check_isa(LAMINA__ISA_PORTABLE);
+static void shapes(void) {
+    layer_each_isa(check_shapes, NULL);
 }
 
 /* ---- Accuracy ---- */
@@ -91,7 +71,7 @@ static void accurate(void) {
     static const struct {
         const char *text;
         double bound;
-    } shapes[] = {
+    } measured[] = {
         {"{input: [4, 64, 2, 2], params: {filters: 64, kernel: 3, padding: 1}}", 3e-6},
         {"{input: [4, 64, 16, 16], params: {filters: 64, kernel: 3, padding: 1}}", 6e-5},
         {"{input: [4, 20, 12, 12], params: {filters: 50, kernel: 5}}", 5e-5},
@@ -103,10 +83,10 @@ static void accurate(void) {
     static const lamina__role roles[] = {LAMINA__ROLE_OUT, LAMINA__ROLE_D_IN,
                                          LAMINA__ROLE_D_WEIGHT};
     layer_registries open = layer_open();
-    for (int k = 0; k < (int)(sizeof shapes / sizeof *shapes); k++) {
+    for (int k = 0; k < (int)(sizeof measured / sizeof *measured); k++) {
         lamina__case from;
         const lamina__type_entry *entry = lamina__registry_find(open.f32, "conv");
-        CU_ASSERT_EQUAL_FATAL(lamina__case_read(entry, shapes[k].text, &from, NULL), LAMINA_OK);
+        CU_ASSERT_EQUAL_FATAL(lamina__case_read(entry, measured[k].text, &from, NULL), LAMINA_OK);
         lamina__rig *got = run(entry, &from, "winograd", false, 1);
         lamina__rig *plain = run(entry, &from, "reference", false, 1);
         lamina__rig *truth =
@@ -116,10 +96,10 @@ static void accurate(void) {
         for (int r = 0; r < 3; r++) {
             const double error = error_of(got, truth, roles[r]);
             if (getenv("LAMINA_TEST_VERBOSE")) {
-                printf("\n      %s pass %d: %.2g, plain float %.2g", shapes[k].text, r, error,
+                printf("\n      %s pass %d: %.2g, plain float %.2g", measured[k].text, r, error,
                        error_of(plain, truth, roles[r]));
             }
-            CU_ASSERT(error < shapes[k].bound);
+            CU_ASSERT(error < measured[k].bound);
             CU_ASSERT_EQUAL(error_of(shared, got, roles[r]), 0);
         }
         lamina__rig_free(got);
@@ -131,4 +111,4 @@ static void accurate(void) {
     layer_close(open);
 }
 
-LAMINA_TESTS({"AVX-512", avx512}, {"AVX2", avx2}, {"portable", portable}, {"accurate", accurate})
+LAMINA_TESTS({"shapes, with each instruction set", shapes}, {"accurate", accurate})

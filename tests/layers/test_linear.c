@@ -23,6 +23,22 @@ static void images(void) {
     LAYER_CHECK("linear", cases);
 }
 
+/* Sizes on both sides of those at which our own kernel changes its way: samples that are computed
+ * one by one, by dot products, and in panels; blocks of features and of units. */
+static void check_ways(void *arg) {
+    static const layer_case cases[] = {
+        {"{units: 19}", "[1, 37]"},  {"{units: 9}", "[3, 270]"},  {"{units: 33}", "[4, 50]"},
+        {"{units: 7}", "[8, 31]"},   {"{units: 18}", "[9, 261]"}, {"{units: 130}", "[17, 20]"},
+        {"{units: 17}", "[50, 33]"},
+    };
+    (void)arg;
+    LAYER_CHECK("linear", cases);
+}
+
+static void ways(void) {
+    layer_each_isa(check_ways, NULL);
+}
+
 /* y = W x + b with x flattened in C,H,W order, as the weight's logical shape (O, C*H*W) promises.
  */
 static void formula_matches(void) {
@@ -61,5 +77,6 @@ static void refuses(void) {
     layer_refuses("linear", "{input: [4, 10], params: {units: 3, unit: 4}}", "did you mean");
 }
 
-LAMINA_TESTS({"flat input", sizes}, {"images", images}, {"matches the formula", formula_matches},
-             {"its own cases", own}, {"refuses bad shapes and parameters", refuses})
+LAMINA_TESTS({"flat input", sizes}, {"ways to compute, with each instruction set", ways},
+             {"images", images}, {"matches the formula", formula_matches}, {"its own cases", own},
+             {"refuses bad shapes and parameters", refuses})
