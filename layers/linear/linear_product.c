@@ -6,11 +6,12 @@
  *   backward weights  dW += dY^T X      rows: units      columns: features   sum over: samples
  *
  * Forward turns X around, a block of features at a time, and then Y back: both are small beside W.
- * A few samples are computed without that, as dot products along the features; one sample reads W
+ * A small batch is computed without that, as dot products along the features; one sample reads W
  * once, at the speed of the cache it lies in. (Copying the panels of W that backward data reads was
  * slower for 8, 32, 64 and 128 samples.)
  *
- * A sum is made in blocks of its own length, whatever the threads are. */
+ * A sum is made in blocks of its own length, in an order that depends on the batch's size but
+ * neither on the threads nor on how many of its samples are in a call. */
 #include "layers/linear/linear.h"
 
 #if !LAMINA_LAYERS_F64
@@ -21,13 +22,13 @@
 enum {
     FEATURES = 256, /* of X turned around at a time: with the samples of a panel they fit L1 */
     UNITS = 128,    /* rows of W at a time in backward data: a panel of them fits L1, too */
-    SINGLE = 3,     /* samples up to which W is gone through once for each */
-    FEW = 8,        /* samples up to which forward computes dot products */
-    COPY = 64       /* samples up to which backward data reads W where it lies */
+    SINGLE = 3,     /* batch up to which W is gone through once for each */
+    FEW = 8         /* batch up to which forward computes dot products */
 };
 
 typedef struct product {
     const lamina__product_isa *isa;
+    int64_t batch;         /* decides how forward computes: not what one call gets of it */
     int32_t relu;          /* 1: forward ends with max(0, y) */
     int64_t wide;          /* columns of the widest panel */
     int64_t thread_floats; /* scratch of each thread */
@@ -67,6 +68,7 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     }
     *kernel = p;
     p->isa = lamina__product_to_use();
+    p->batch = setup->in[0]->dim[0];
     p->relu = setup->fused != NULL;
     p->wide = (int64_t)p->isa->vectors * p->isa->width;
     p->by_features = make_steps(call, samples > units ? samples : units, linear->features);
@@ -194,7 +196,7 @@ static void forward_few(const work *w, int64_t begin, int64_t end) {
     float *y = w->io->out[0]->data;
     lamina__product_tile tile = {.walk = {.n = {features, 1}}, .relu = p->relu};
 
-    if (w->io->samples > SINGLE) { /* rows: samples; columns: units, two at a time */
+    if (p->batch > SINGLE) { /* rows: samples; columns: units, two at a time */
         tile.a = x;
         tile.b_column = features;
         for (int64_t o = begin; o < end; o += LAMINA__PRODUCT_DOTS) {
@@ -221,7 +223,7 @@ static int32_t forward(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const product *p = w->p;
     const int64_t samples = w->io->samples;
     float *scratch = (float *)w->io->scratch + thread * p->thread_floats;
-    if (samples <= FEW) {
+    if (p->batch <= FEW) {
         forward_few(w, begin, end);
         return LAMINA_OK;
     }
