@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -23,22 +24,34 @@
 
 /* ---- How many processors ------------------------------------------------------------------- */
 
-/* The calling thread's affinity mask, 0 when it cannot be had. The kernel refuses a mask narrower
- * than the machine, so there is room for 65536 processors. When OpenMP binds threads to places, it
- * has narrowed this thread's own mask, and knows itself how many there were. */
-static int affinity_processors(void) {
-    cpu_set_t sets[65536 / CPU_SETSIZE];
-    if (omp_get_proc_bind() != omp_proc_bind_false) {
-        return omp_get_num_procs();
-    }
-    if (sched_getaffinity(0, sizeof(sets), sets) != 0) {
-        return 0;
-    }
+/* The kernel refuses a mask narrower than the machine, so there is room for 65536 processors. */
+enum { MOST_PROCESSORS = 65536, N_SETS = MOST_PROCESSORS / CPU_SETSIZE };
+
+/* Where the process may run, from before its threads were pinned. */
+static struct {
+    bool pinned;
+    cpu_set_t sets[N_SETS];
+} process;
+
+static int count_processors(const cpu_set_t sets[N_SETS]) {
     int count = 0;
-    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+    for (int i = 0; i < N_SETS; i++) {
         count += CPU_COUNT(&sets[i]);
     }
     return count;
+}
+
+/* The calling thread's affinity mask, 0 when it cannot be had. When OpenMP binds threads to places,
+ * it has narrowed this thread's own mask, and knows itself how many there were. */
+static int affinity_processors(void) {
+    cpu_set_t sets[N_SETS];
+    if (process.pinned) {
+        return count_processors(process.sets);
+    }
+    if (omp_get_proc_bind() != omp_proc_bind_false) {
+        return omp_get_num_procs();
+    }
+    return sched_getaffinity(0, sizeof(sets), sets) == 0 ? count_processors(sets) : 0;
 }
 
 /* One line of a small file; false when it cannot be read. */
@@ -211,6 +224,49 @@ WITH_REGION void lamina__parallel(int threads, lamina__thread_fn *fn, void *arg)
         tell_release(&join_point);
     }
     tell_acquire(&join_point);
+}
+
+/* ---- Where threads run ---------------------------------------------------------------------- */
+
+static bool user_decides(void) {
+    static const char *const names[] = {"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY",
+                                        "KMP_AFFINITY"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (getenv(names[i]) != NULL) {
+            return true;
+        }
+    }
+    return omp_get_proc_bind() != omp_proc_bind_false;
+}
+
+/* To processor number `thread` of those the process may use. */
+static void pin_thread(void *arg, int thread, int threads) {
+    cpu_set_t own[N_SETS];
+    int before = 0;
+    (void)arg, (void)threads;
+    memset(own, 0, sizeof(own));
+    for (size_t i = 0; i < MOST_PROCESSORS; i++) {
+        if (CPU_ISSET_S(i, sizeof(process.sets), process.sets) && before++ == thread) {
+            CPU_SET_S(i, sizeof(own), own);
+            (void)sched_setaffinity(0, sizeof(own), own); /* it runs without, too */
+        }
+    }
+}
+
+void lamina__pin_threads(int threads) {
+    if (process.pinned || threads < 2 || user_decides() || lamina__processors() != threads ||
+        sched_getaffinity(0, sizeof(process.sets), process.sets) != 0 ||
+        count_processors(process.sets) != threads) {
+        return;
+    }
+    process.pinned = true;
+    lamina__parallel(threads, pin_thread, NULL);
+}
+
+void lamina__unpin_thread(void) {
+    if (process.pinned) {
+        (void)sched_setaffinity(0, sizeof(process.sets), process.sets);
+    }
 }
 
 void lamina__barrier(void) {

@@ -25,6 +25,15 @@ void lamina__parallel(int threads, lamina__thread_fn *fn, void *arg);
 /* Inside fn: waits until all threads of the region are here. */
 void lamina__barrier(void);
 
+/* Gives each of `threads` worker threads a processor of its own: when the process may use exactly
+ * as many, and the user has not said where threads run (OMP_PROC_BIND, OMP_PLACES,
+ * GOMP_CPU_AFFINITY). Left to itself the system now and then puts two on one processor, where one
+ * spins while the other works. Threads made afterwards by the caller begin on its processor:
+ * lamina__unpin_thread(). For programs, not libraries: it is the whole process's. */
+void lamina__pin_threads(int threads);
+/* The calling thread may run wherever the process may. */
+void lamina__unpin_thread(void);
+
 /* Flush-to-zero and denormals-are-zero for this thread; returns the mode before. */
 unsigned lamina__flush_denormals(void);
 void lamina__restore_denormals(unsigned mode);

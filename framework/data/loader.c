@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/philox.h"
 #include "base/seconds.h"
+#include "base/threads.h"
 
 #include <assert.h>
 #include <math.h>
@@ -145,6 +146,7 @@ static void make_batches(lamina__loader *loader) {
 
 static void *thread_main(void *arg) {
     lamina__loader *loader = arg;
+    lamina__unpin_thread(); /* not only where its maker is */
     uint64_t done = 0; /* the last run that was worked on */
     pthread_mutex_lock(&loader->mutex);
     while (!loader->closing) {

@@ -1,6 +1,7 @@
 /* From an experiment to something that runs: opens the data, checks that splits, normalisation,
  * network and labels fit each other, and builds the net for exactly the batch sizes that will come.
  */
+#include "base/threads.h"
 #include "train/experiment.h"
 
 #include <inttypes.h>
@@ -163,6 +164,9 @@ lamina_status lamina__experiment_prepare(const lamina__experiment *experiment,
     }
     lamina__net_options net = net_options(experiment, options, prepared);
     status = check_normalize(experiment, net.channels, diags);
+    if (!options->shapes_only) {
+        lamina__pin_threads(options->threads > 0 ? options->threads : lamina__default_threads());
+    }
     lamina_status built = lamina__net_build(&experiment->network, &net, &prepared->net, diags);
     status = built != LAMINA_OK ? built : status;
     if (status != LAMINA_OK) {

@@ -7,6 +7,7 @@
 #include <float.h>
 #include <limits.h>
 #include <omp.h>
+#include <pthread.h>
 #include <sched.h>
 
 #define MAX_THREADS 8
@@ -225,6 +226,64 @@ static void test_default_threads(void) {
     }
 }
 
+/* Which processor the thread may use, -1: more than one. */
+static int only_processor(void) {
+    cpu_set_t set;
+    CU_ASSERT_EQUAL_FATAL(sched_getaffinity(0, sizeof(set), &set), 0);
+    for (size_t i = 0; CPU_COUNT(&set) == 1 && i < CPU_SETSIZE; i++) {
+        if (CPU_ISSET(i, &set)) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+static void note_processor(void *arg, int thread, int threads) {
+    int *seen = arg;
+    (void)threads;
+    seen[thread] = only_processor();
+}
+
+static void *unpinned(void *arg) {
+    lamina__unpin_thread();
+    *(int *)arg = only_processor();
+    return NULL;
+}
+
+/* Comes last: the process keeps it. */
+static void test_pinning(void) {
+    int seen[2] = {-1, -1}, loader = 0;
+    cpu_set_t all, two;
+    CU_ASSERT_EQUAL_FATAL(sched_getaffinity(0, sizeof(all), &all), 0);
+    CPU_ZERO(&two);
+    for (size_t i = 0; i < CPU_SETSIZE && CPU_COUNT(&two) < 2; i++) {
+        if (CPU_ISSET(i, &all)) {
+            CPU_SET(i, &two);
+        }
+    }
+    if (CPU_COUNT(&two) < 2) {
+        return; /* one processor: nothing to pin to */
+    }
+    CU_ASSERT_EQUAL_FATAL(sched_setaffinity(0, sizeof(two), &two), 0);
+    lamina__pin_threads(3); /* more than processors: threads stay free */
+    CU_ASSERT_EQUAL(only_processor(), -1);
+    setenv("OMP_PROC_BIND", "false", 1);
+    lamina__pin_threads(2); /* the user has spoken */
+    CU_ASSERT_EQUAL(only_processor(), -1);
+    unsetenv("OMP_PROC_BIND");
+    if (lamina__processors() != 2) {
+        return; /* a quota */
+    }
+    lamina__pin_threads(2);
+    lamina__parallel(2, note_processor, seen);
+    CU_ASSERT(seen[0] >= 0 && seen[1] >= 0 && seen[0] != seen[1]);
+    CU_ASSERT_EQUAL(lamina__processors(), 2);
+    pthread_t thread;
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, unpinned, &loader), 0);
+    pthread_join(thread, NULL);
+    CU_ASSERT_EQUAL(loader, -1);
+}
+
 LAMINA_TESTS({"each thread runs once, flushing denormals", test_regions},
              {"no threads means one", test_no_threads_is_one},
              {"the caller's settings come back", test_caller_settings_return},
@@ -233,4 +292,5 @@ LAMINA_TESTS({"each thread runs once, flushing denormals", test_regions},
              {"processors follow the affinity mask", test_processors},
              {"CPU quota, cgroups version 2", test_cgroup2},
              {"CPU quota, cgroups version 1", test_cgroup1},
-             {"OMP_NUM_THREADS is heeded", test_default_threads})
+             {"OMP_NUM_THREADS is heeded", test_default_threads},
+             {"threads are pinned where that helps", test_pinning})
