@@ -20,6 +20,7 @@ typedef struct stretch {
     lamina__loader *loader;
     lamina__optimizer *optimizer; /* NULL: evaluate */
     int64_t batch;                /* samples of a full one */
+    const lamina__batch *kept;    /* of inference */
     int64_t epoch, step;
     double data_wait, work; /* seconds of the last step: of its two parts */
     lamina_error *error;
@@ -41,12 +42,18 @@ static lamina_status open_all(stretch *s, const lamina__source *source) {
     return status;
 }
 
+/* Training goes through the data. Inference takes the same batch again and again: what is asked is
+ * how fast the network answers, and at batch 1 handing over a sample would be a part of it. */
 static const lamina__batch *next_full(stretch *s) {
+    if (s->kept != NULL) {
+        return s->kept;
+    }
     const lamina__batch *batch = lamina__loader_next(s->loader);
     while (batch == NULL || batch->samples < s->batch) {
         lamina__loader_start(s->loader, ++s->epoch, 0);
         batch = lamina__loader_next(s->loader);
     }
+    s->kept = s->optimizer == NULL ? batch : NULL;
     return batch;
 }
 

@@ -119,11 +119,15 @@ static void decide_group(const lamina__conv *conv, lamina__winograd *w, const la
     w->group = larger(LEAST, CACHE / bytes / 8 * 8);
     w->group = w->group > MOST_TILES ? MOST_TILES : w->group;
     w->group = w->group < all ? w->group : all;
+    /* Each thread a piece of what correlates, as far as there are tiles; sums over tiles, in
+     * backward weights, are made group by group whatever the threads are. */
+    const int64_t share = lamina__ceil_div(setup->samples[0] * tiles, setup->threads);
+    w->piece = w->group < share ? w->group : share;
     w->streams = all <= ONE_GROUP && w->points * conv->in_channels * conv->out_channels >
                                          LARGE / (int64_t)sizeof(float);
     if (w->streams) {
         const int64_t row = w->points * w->product->vectors * w->product->width;
-        w->group = all;
+        w->group = w->piece = all;
         w->block = CACHE / 2 / (row * (int64_t)sizeof(float)) / w->product->width;
         w->block = larger(w->block, 1) * w->product->width;
     }
@@ -287,7 +291,7 @@ static float *thread_scratch(const lamina__winograd_work *k, int32_t thread) {
     return (float *)k->io->scratch + thread * k->w->thread_floats;
 }
 
-/* Groups begin .. end-1 of tiles, forward or backward data. */
+/* Pieces begin .. end-1 of the tiles, forward or backward data. */
 static int32_t correlate(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const lamina__winograd_work *k = arg;
     const lamina__winograd *w = k->w;
@@ -299,8 +303,8 @@ static int32_t correlate(void *arg, int64_t begin, int64_t end, int32_t thread) 
     const int64_t *out_at = forward ? w->by_out : w->by_in;
     float *v = thread_scratch(k, thread), *m = v + w->points * w->v_step;
     for (int64_t g = begin; g < end; g++) {
-        const int64_t first = g * w->group;
-        const int64_t count = k->tiles - first < w->group ? k->tiles - first : w->group;
+        const int64_t first = g * w->piece;
+        const int64_t count = k->tiles - first < w->piece ? k->tiles - first : w->piece;
         lamina__winograd_inputs(w, c, k->in, first, 0, count, in_wide, v);
         multiply_points(w, count, v, c->in_channels, in_at, k->u,
                         forward ? w->forward_step : w->data_step, m, c->out_channels, out_at);
@@ -328,7 +332,7 @@ static int32_t correlate_transposed(void *arg, int64_t begin, int64_t end, int32
 
 static int32_t run_correlation(lamina_call *call, lamina__winograd_work *k) {
     k->tiles = k->io->samples * k->c->tiles_y * k->c->tiles_x;
-    return lamina__spread(call, k->conv->threads, lamina__ceil_div(k->tiles, k->w->group), 1,
+    return lamina__spread(call, k->conv->threads, lamina__ceil_div(k->tiles, k->w->piece), 1,
                           correlate, k);
 }
 

@@ -28,6 +28,7 @@ typedef struct lamina__winograd {
     int64_t points;                      /* t * t */
     int64_t in_wide, out_wide;           /* channels, their last vector filled up */
     int64_t group;                       /* tiles, at most, in a group */
+    int64_t piece;                       /* tiles, at most, of a piece of a correlation */
     int32_t streams;    /* 1: filters are transformed block by block where they are used */
     int64_t block;      /* then: channels, or filters, of a block */
     int64_t block_step; /* floats from point to point of a block */
