@@ -147,7 +147,7 @@ static void make_batches(lamina__loader *loader) {
 static void *thread_main(void *arg) {
     lamina__loader *loader = arg;
     lamina__unpin_thread(); /* not only where its maker is */
-    uint64_t done = 0; /* the last run that was worked on */
+    uint64_t done = 0;      /* the last run that was worked on */
     pthread_mutex_lock(&loader->mutex);
     while (!loader->closing) {
         if (loader->run == done) {

@@ -65,7 +65,8 @@ static void errors_say_where(void) {
         {"- linear: {units: 3, init: hee}\n", "unknown initialiser \"hee\"; did you mean \"he\"?"},
         {"- linear: {units: 3, init: {weight: {type: he, value: 3}}}\n",
          "the initialiser he has no key \"value\""},
-        {"- linear: {units: 3, kernels: mkl}\n", "has no kernel \"mkl\"; it has auto, product, onednn"},
+        {"- linear: {units: 3, kernels: mkl}\n",
+         "has no kernel \"mkl\"; it has auto, product, onednn"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         test_net t = test_net_make(cases[i].layers, NULL);
