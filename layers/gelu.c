@@ -36,29 +36,58 @@ static inline lamina_real inner(lamina_real x) {
 }
 
 LAMINA__VECTOR_CLONES
-static void forward_row(const void *config, const lamina_real *x, lamina_real *y, int64_t n) {
-    const gelu_config *c = config;
-    const int exact = c->approximate == EXACT;
+static void forward_exact(const lamina_real *x, lamina_real *y, int64_t n) {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        const lamina_real t =
-            exact ? lamina__vector_erf(x[i] * sqrt_half) : lamina__vector_tanh(inner(x[i]));
-        y[i] = x[i] * (1 + t) * half;
+        y[i] = x[i] * (1 + lamina__vector_erf(x[i] * sqrt_half)) * half;
     }
 }
 
 LAMINA__VECTOR_CLONES
+static void forward_tanh(const lamina_real *x, lamina_real *y, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = x[i] * (1 + lamina__vector_tanh(inner(x[i]))) * half;
+    }
+}
+
+LAMINA__VECTOR_CLONES
+static void backward_exact(const lamina_real *x, const lamina_real *dy, lamina_real *dx,
+                           int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        const lamina_real t = lamina__vector_erf(x[i] * sqrt_half);
+        const lamina_real slope = 2 * density * lamina__vector_exp(-half * x[i] * x[i]);
+        dx[i] = dy[i] * half * (1 + t + x[i] * slope);
+    }
+}
+
+LAMINA__VECTOR_CLONES
+static void backward_tanh(const lamina_real *x, const lamina_real *dy, lamina_real *dx, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        const lamina_real t = lamina__vector_tanh(inner(x[i]));
+        const lamina_real slope = (1 - t * t) * sqrt_2_pi * (1 + 3 * cubic * x[i] * x[i]);
+        dx[i] = dy[i] * half * (1 + t + x[i] * slope);
+    }
+}
+
+static void forward_row(const void *config, const lamina_real *x, lamina_real *y, int64_t n) {
+    const gelu_config *c = config;
+    if (c->approximate == EXACT) {
+        forward_exact(x, y, n);
+    } else {
+        forward_tanh(x, y, n);
+    }
+}
+
 static void backward_row(const void *config, const lamina_real *x, const lamina_real *dy,
                          lamina_real *dx, int64_t n) {
     const gelu_config *c = config;
-    const int exact = c->approximate == EXACT;
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        const lamina_real v = x[i], t = exact ? lamina__vector_erf(v * sqrt_half)
-                                              : lamina__vector_tanh(inner(v));
-        const lamina_real slope = exact ? 2 * density * lamina__vector_exp(-half * v * v)
-                                        : (1 - t * t) * sqrt_2_pi * (1 + 3 * cubic * v * v);
-        dx[i] = dy[i] * half * (1 + t + v * slope);
+    if (c->approximate == EXACT) {
+        backward_exact(x, dy, dx, n);
+    } else {
+        backward_tanh(x, dy, dx, n);
     }
 }
 

@@ -8,6 +8,7 @@
 #include "data/loader.h"
 
 #include "base/alloc.h"
+#include "base/clones.h"
 #include "base/philox.h"
 #include "base/seconds.h"
 #include "base/threads.h"
@@ -20,6 +21,7 @@
 
 #define BUFFERS 2
 #define LEVELS  256 /* values of a pixel */
+#define RUN     64  /* pixels that are normalised in one go */
 
 const lamina_param lamina__normalize_params[] = {
     {.name = "mean",
@@ -52,6 +54,8 @@ struct lamina__loader {
     uint64_t seed;
     int shuffle;
     float *table; /* (channels, LEVELS): a pixel's normalised value */
+    double
+        *line; /* what gives the same to the bit: RUN * channels factors, as many terms; or NULL */
     buffer buffers[BUFFERS];
     int64_t *order;      /* of the epoch; the thread's; NULL without shuffling */
     uint8_t *scratch;    /* one image; the thread's */
@@ -70,8 +74,25 @@ struct lamina__loader {
 
 /* ---- The thread ---------------------------------------------------------------------------- */
 
-/* uint8 (H,W,C) to float32 (H,W,C) through the table. */
+/* dst = src * factor + term. */
+LAMINA__VECTOR_CLONES
+static void along_line(const uint8_t *restrict src, const double *restrict factor,
+                       const double *restrict term, int64_t n, float *restrict dst) {
+    for (int64_t i = 0; i < n; i++) {
+        dst[i] = (float)(src[i] * factor[i] + term[i]);
+    }
+}
+
+/* uint8 (H,W,C) to float32 (H,W,C): along a line, in vectors, or else through the table. */
 static void normalize(const lamina__loader *loader, const uint8_t *src, float *dst) {
+    const int64_t run = RUN * loader->source->channels;
+    for (int64_t i = 0; loader->line != NULL && i < loader->pixels; i += run) {
+        along_line(src + i, loader->line, loader->line + run,
+                   loader->pixels - i < run ? loader->pixels - i : run, dst + i);
+    }
+    if (loader->line != NULL) {
+        return;
+    }
     const float *table = loader->table;
     const int64_t channels = loader->source->channels;
     if (channels == 1) {
@@ -216,6 +237,34 @@ static lamina_status check_normalize(const lamina__normalize *values, int64_t ch
     return status;
 }
 
+/* x * factor + term in double, rounded to float, is nearly always what the table has. When it is
+ * for all levels and channels, the line is used: it needs no look-up for each pixel. */
+static lamina_status make_line(lamina__loader *loader, const lamina__normalize *values,
+                               lamina_error *error) {
+    const int64_t channels = loader->source->channels, run = RUN * channels;
+    loader->line = lamina__calloc((size_t)(2 * run), sizeof(double));
+    if (loader->line == NULL) {
+        return lamina__fail_memory(error, "the loader's normalisation");
+    }
+    bool same = true;
+    for (int64_t i = 0; i < run; i++) {
+        const int64_t c = i % channels;
+        const double mean = values->mean.value[values->mean.count == 1 ? 0 : c];
+        const double std = values->std.value[values->std.count == 1 ? 0 : c];
+        loader->line[i] = 1 / (255 * std);
+        loader->line[run + i] = -mean / std;
+        for (int x = 0; i < channels && x < LEVELS; x++) {
+            const float y = (float)(x * loader->line[i] + loader->line[run + i]);
+            same = same && memcmp(&y, &loader->table[c * LEVELS + x], sizeof(y)) == 0;
+        }
+    }
+    if (!same) {
+        lamina__free(loader->line);
+        loader->line = NULL;
+    }
+    return LAMINA_OK;
+}
+
 /* Each entry is computed in double and rounded once. */
 static lamina_status make_table(lamina__loader *loader, const lamina__normalize *values,
                                 lamina_error *error) {
@@ -238,7 +287,7 @@ static lamina_status make_table(lamina__loader *loader, const lamina__normalize 
             loader->table[c * LEVELS + x] = (float)((x / 255.0 - mean) / std);
         }
     }
-    return LAMINA_OK;
+    return make_line(loader, values, error);
 }
 
 static lamina_status make_buffers(lamina__loader *loader, lamina_error *error) {
@@ -319,6 +368,7 @@ void lamina__loader_close(lamina__loader *loader) {
         lamina__free(loader->buffers[i].labels);
     }
     lamina__free(loader->table);
+    lamina__free(loader->line);
     lamina__free(loader->order);
     lamina__free(loader->scratch);
     lamina__free(loader);
