@@ -49,7 +49,7 @@ static inline float lamina__power_of_two(float n) {
 
 /* exp(x) = 2^n * exp(r), with n the integer next to x / log 2, so |r| <= log(2) / 2; log 2 is taken
  * in two parts so that r is exact. Results below the smallest normal number are 0. */
-static inline float lamina__vector_exp(float x) {
+__attribute__((always_inline)) static inline float lamina__vector_exp(float x) {
     const float clamped = x > 88.8F ? 88.8F : x < -87.4F ? -87.4F : x;
     const float n = (clamped * 1.44269504F + 12582912.0F) - 12582912.0F;
     const float r = (clamped - n * 0.693359375F) + n * 2.12194440e-4F;
@@ -66,7 +66,7 @@ static inline float lamina__vector_exp(float x) {
 }
 
 /* x + x^3 P(x^2) near 0; further out (1 - e) / (1 + e) with e = exp(-2|x|). */
-static inline float lamina__vector_tanh(float x) {
+__attribute__((always_inline)) static inline float lamina__vector_tanh(float x) {
     const float size = x < 0 ? -x : x, z = x * x;
     float p = -0.00570497848F;
     p = p * z + 0.0206390787F;
@@ -80,7 +80,7 @@ static inline float lamina__vector_tanh(float x) {
 }
 
 /* x P(x^2) near 0; further out 1 - exp(-x^2) Q(1 / (1 + |x|/2)). */
-static inline float lamina__vector_erf(float x) {
+__attribute__((always_inline)) static inline float lamina__vector_erf(float x) {
     const float size = x < 0 ? -x : x, z = x * x;
     float p = 7.85385782e-5F;
     p = p * z - 8.01019254e-4F;
@@ -101,7 +101,7 @@ static inline float lamina__vector_erf(float x) {
 }
 
 /* log(1 + u) for u in [0, 1]: u P(u). */
-static inline float lamina__vector_log1p(float u) {
+__attribute__((always_inline)) static inline float lamina__vector_log1p(float u) {
     float p = -0.00324397953F;
     p = p * u + 0.0198512562F;
     p = p * u - 0.0569591485F;
@@ -118,7 +118,7 @@ static inline float lamina__vector_log1p(float u) {
 #endif
 
 /* 1 / (1 + exp(-x)), by the exponential that does not overflow. */
-static inline lamina_real lamina__vector_sigmoid(lamina_real x) {
+__attribute__((always_inline)) static inline lamina_real lamina__vector_sigmoid(lamina_real x) {
     const lamina_real e = lamina__vector_exp(x < 0 ? x : -x);
     return (x < 0 ? e : 1) / (1 + e);
 }

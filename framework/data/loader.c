@@ -1,4 +1,4 @@
-/* The loader: one thread that fills the two buffers in turn, ahead of whoever calls next().
+/* The loader: one thread that fills buffers in turn, ahead of whoever calls next().
  *
  * Both sides meet in one small state under one mutex: how many batches of the current run (since
  * start()) were made, taken and given back. The thread fills buffer made % 2 when made - released
@@ -16,10 +16,11 @@
 #include <assert.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 
-#define BUFFERS 2
+#define BUFFERS 4
 #define LEVELS  256 /* values of a pixel */
 #define RUN     64  /* pixels that are normalised in one go */
 
@@ -83,9 +84,22 @@ static void along_line(const uint8_t *restrict src, const double *restrict facto
     }
 }
 
+/* The same where all pixels have one factor and one term. */
+LAMINA__VECTOR_CLONES
+static void along_one_line(const uint8_t *restrict src, double factor, double term, int64_t n,
+                           float *restrict dst) {
+    for (int64_t i = 0; i < n; i++) {
+        dst[i] = (float)(src[i] * factor + term);
+    }
+}
+
 /* uint8 (H,W,C) to float32 (H,W,C): along a line, in vectors, or else through the table. */
 static void normalize(const lamina__loader *loader, const uint8_t *src, float *dst) {
     const int64_t run = RUN * loader->source->channels;
+    if (loader->line != NULL && loader->source->channels == 1) {
+        along_one_line(src, loader->line[0], loader->line[run], loader->pixels, dst);
+        return;
+    }
     for (int64_t i = 0; loader->line != NULL && i < loader->pixels; i += run) {
         along_line(src + i, loader->line, loader->line + run,
                    loader->pixels - i < run ? loader->pixels - i : run, dst + i);
@@ -168,7 +182,10 @@ static void make_batches(lamina__loader *loader) {
 static void *thread_main(void *arg) {
     lamina__loader *loader = arg;
     lamina__unpin_thread(); /* not only where its maker is */
-    uint64_t done = 0;      /* the last run that was worked on */
+    /* Woken, it does not push a worker aside in the middle of a step; the buffers give it time. */
+    const struct sched_param priority = {0};
+    (void)sched_setscheduler(0, SCHED_BATCH, &priority);
+    uint64_t done = 0; /* the last run that was worked on */
     pthread_mutex_lock(&loader->mutex);
     while (!loader->closing) {
         if (loader->run == done) {

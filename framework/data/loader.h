@@ -1,5 +1,5 @@
 /* The loader: reads ahead. One thread turns samples into normalised float32 channels-last batches,
- * in the next of two buffers, while the network works on the other. Nothing is allocated after
+ * in the next of a few buffers, while the network works on another. Nothing is allocated after
  * open, and no lock is held while either side works.
  *
  * The order of an epoch is a permutation computed from (seed, epoch), so a position in the data is
