@@ -14,6 +14,7 @@
  * Each sample is computed by itself in forward and backward data, in an order that the number of
  * samples in a call does not change. */
 #include "layers/conv/conv.h"
+#include "layers/parallel.h"
 #include "layers/product/panel.h"
 
 #if !LAMINA_LAYERS_F64
@@ -31,6 +32,7 @@ typedef struct direct {
     int64_t padded_y, padded_x; /* pixels, of the image with its padding */
     int64_t image;              /* floats of it */
     int32_t is_padded;          /* 1: there is padding */
+    int32_t relu;               /* 1: forward ends with max(0, y) */
     int64_t window_row;         /* floats of one row of the window: kernel width * channels */
     int64_t window;             /* floats of it all */
     int64_t main_filters;       /* in panels; those after them are left over */
@@ -76,8 +78,9 @@ static int32_t applies(const void *self, const lamina_setup *setup, uint32_t pas
     const lamina__conv *conv = self;
     const lamina__axis *y = &conv->window.y, *x = &conv->window.x;
 
-    return setup->threads == 1 && conv->groups == 1 && y->stride == 1 && x->stride == 1 &&
-           y->dilation == 1 && x->dilation == 1 && is_faster(conv, pass);
+    return (setup->threads == 1 || pass == LAMINA_PASS_FORWARD) && conv->groups == 1 &&
+           y->stride == 1 && x->stride == 1 && y->dilation == 1 && x->dilation == 1 &&
+           is_faster(conv, pass);
 }
 
 /* ---- Making it ---- */
@@ -158,19 +161,19 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     int32_t status = LAMINA_OK;
     direct *d = call->host->alloc(call, sizeof *d);
 
-    (void)setup;
     if (d == NULL) {
         return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
     }
     *kernel = d;
     measure(conv, d);
+    d->relu = setup->fused != NULL;
     d->forward = d->data = -1;
     if (((passes & LAMINA_PASS_FORWARD) != 0 && !make_forward_rows(conv, call, d)) ||
         ((passes & LAMINA_PASS_BACKWARD_DATA) != 0 && !make_data_rows(conv, call, d)) ||
         ((passes & LAMINA_PASS_BACKWARD_WEIGHTS) != 0 && !make_weight_rows(conv, call, d))) {
         return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
     }
-    int64_t scratch = d->is_padded ? d->image : 0;
+    int64_t scratch = d->is_padded ? d->image * setup->threads : 0;
     if ((passes & LAMINA_PASS_BACKWARD_WEIGHTS) != 0) {
         scratch += d->window * lamina__whole_vectors(d->isa, d->main_filters);
     }
@@ -281,21 +284,35 @@ static void clear_padded(const direct *d, float *padded) {
     }
 }
 
-/* Output pixels (OH*OW, window) times filters (window, O). */
-static void forward(const lamina__conv *conv, const direct *d, const lamina_io *io) {
+/* One run of the forward pass, as the threads share it. */
+typedef struct work {
+    const lamina__conv *conv;
+    const direct *d;
+    const lamina_io *io;
+} work;
+
+/* Output pixels (OH*OW, window) times filters (window, O): pixels begin .. end-1 of each sample. */
+static int32_t forward(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const work *w = arg;
+    const lamina__conv *conv = w->conv;
+    const direct *d = w->d;
+    const lamina_io *io = w->io;
+    const rows pixels = {end - begin, d->pixels.a_at + begin, d->pixels.c_at + begin};
+    float *padded = (float *)io->scratch + (d->is_padded ? thread * d->image : 0);
     const int64_t out_size = d->pixels.n * conv->out_channels;
     const int64_t wide_row = d->padded_x * conv->in_channels;
     const float *bias = conv->bias ? io->weight[1]->data : NULL;
 
-    clear_padded(d, io->scratch);
+    clear_padded(d, padded);
     for (int64_t n = 0; n < io->samples; n++) {
-        const float *image = padded_input(conv, d, io, n, io->scratch);
+        const float *image = padded_input(conv, d, io, n, padded);
         const float *packed = io->packed[d->forward];
         float *out = (float *)io->out[0]->data + n * out_size;
         lamina__product_tile tile = {
             .walk = {.n = {d->window_row, conv->window.y.kernel}, .a_step = {1, wide_row}},
             .a = image,
-            .b_is_full = 1};
+            .b_is_full = 1,
+            .relu = d->relu};
         for (int64_t p = 0; p < lamina__n_panels(d->isa, d->main_filters); p++) {
             const lamina__panel part = lamina__panel_of(d->isa, d->main_filters, p);
             const int64_t wide = (int64_t)part.vectors * d->isa->width;
@@ -305,7 +322,7 @@ static void forward(const lamina__conv *conv, const direct *d, const lamina_io *
             tile.c = out + part.first;
             tile.bias = bias != NULL ? bias + part.first : NULL;
             tile.last = part.last;
-            multiply(d, &d->pixels, d->isa->block, part.vectors, &tile);
+            multiply(d, &pixels, d->isa->block, part.vectors, &tile);
             packed += d->window * wide;
         }
         tile.walk.b_step[1] = d->window_row;
@@ -315,10 +332,11 @@ static void forward(const lamina__conv *conv, const direct *d, const lamina_io *
             tile.b = (const float *)io->weight[0]->data + o * d->window;
             tile.c = out + o;
             tile.bias = bias != NULL ? bias + o : NULL;
-            multiply(d, &d->pixels, d->isa->dot,
+            multiply(d, &pixels, d->isa->dot,
                      left < LAMINA__PRODUCT_DOTS ? left : LAMINA__PRODUCT_DOTS, &tile);
         }
     }
+    return LAMINA_OK;
 }
 
 /* Row after row of the filters: gradients of output pixels (OH*OW, O) times that row (O, KW*I),
@@ -435,10 +453,12 @@ static void backward_weights(const lamina__conv *conv, const direct *d, const la
 
 static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t pass,
                    const lamina_io *io) {
-    (void)call;
     if (pass == LAMINA_PASS_FORWARD) {
-        forward(self, kernel, io);
-    } else if (pass == LAMINA_PASS_BACKWARD_WEIGHTS) {
+        work w = {.conv = self, .d = kernel, .io = io};
+        enum { GRAIN = 8 }; /* rows of a block */
+        return lamina__spread(call, w.conv->threads, w.d->pixels.n, GRAIN, forward, &w);
+    }
+    if (pass == LAMINA_PASS_BACKWARD_WEIGHTS) {
         backward_weights(self, kernel, io);
     } else if (io->d_in[0] != NULL) {
         backward_data(self, kernel, io);
@@ -454,6 +474,7 @@ const lamina_kernel lamina__conv_direct = {
     .applies = applies,
     .create = create,
     .prepare = prepare,
-    .run = run};
+    .run = run,
+    .fuses = lamina__fuses_relu};
 
 #endif
