@@ -267,6 +267,14 @@ static bool same_plan(const lamina__plan_record *a, const lamina__plan_record *b
     return equal;
 }
 
+static bool same_calls(const lamina__plan_record *a, const lamina__plan_record *b) {
+    bool equal = true;
+    for (size_t i = 0; i < a->count && i < b->count; i++) {
+        equal = equal && a->kernels[i].whole == b->kernels[i].whole;
+    }
+    return equal;
+}
+
 static void note_data(differ *d) {
     for (size_t i = 0; i < 2; i++) {
         const lamina__data_id *a = &d->a.checkpoint.data[i], *b = &d->b.checkpoint.data[i];
@@ -292,6 +300,9 @@ static void note_run(differ *d) {
     }
     if (a->plan.by_shard != b->plan.by_shard) {
         lamina__text_add(d->out, "note: the one shard on one thread, and on all\n");
+    }
+    if (!same_calls(&a->plan, &b->plan)) {
+        lamina__text_add(d->out, "note: other layers are called on the whole batch\n");
     }
     if (!same_plan(&a->plan, &b->plan)) {
         lamina__text_add(d->out, "note: other kernels\n");

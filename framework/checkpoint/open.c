@@ -309,6 +309,28 @@ static lamina_status fill_plan(lamina__opener *o, lamina__h5_names *cells, size_
     return LAMINA_OK;
 }
 
+/* Absent in files of earlier versions: no layer was called on the whole batch by plan. */
+static lamina_status read_whole(lamina__opener *o, hid_t group) {
+    lamina__plan_record *plan = &o->checkpoint->plan;
+    if (!lamina__h5_has(group, "whole")) {
+        return LAMINA_OK;
+    }
+    int64_t *whole = lamina__calloc(plan->count + 1, sizeof(*whole));
+    if (whole == NULL) {
+        return lamina__fail_memory(o->in.error, "the plan of a checkpoint");
+    }
+    lamina_status status = lamina__h5_get_ints(&o->in, group, "whole", plan->count, whole);
+    for (size_t i = 0; status == LAMINA_OK && i < plan->count; i++) {
+        if (whole[i] != 0 && whole[i] != 1) {
+            status = lamina__h5_wrong(&o->in, group, "whole", "has %lld instead of 0 or 1",
+                                      (long long)whole[i]);
+        }
+        plan->kernels[i].whole = whole[i] == 1;
+    }
+    lamina__free(whole);
+    return status;
+}
+
 static lamina_status read_plan(lamina__opener *o) {
     hid_t group;
     hsize_t dim[2];
@@ -330,6 +352,7 @@ static lamina_status read_plan(lamina__opener *o) {
                      ? fill_plan(o, &cells, (size_t)dim[0])
                      : lamina__h5_wrong(&o->in, group, "kernels", "has %llu columns instead of %d",
                                         (unsigned long long)dim[1], LAMINA__PLAN_COLUMNS);
+        status = status == LAMINA_OK ? read_whole(o, group) : status;
     }
     o->checkpoint->plan.shards = (int32_t)shards;
     o->checkpoint->plan.slices = (int32_t)slices;

@@ -94,17 +94,22 @@ static void put_data(saver *s) {
     lamina__h5_out_end(data);
 }
 
-/* /plan/kernels: one row for each layer, its name and the kernel of each pass, "" where none. */
+/* /plan/kernels: one row for each layer, its name and the kernel of each pass, "" where none.
+ * /plan/whole: 1 for each layer that is called once, on the whole batch. */
 static lamina_status put_plan(saver *s, lamina_error *error) {
     size_t n = (size_t)lamina__net_n_layers(s->net);
     const char **cells = lamina__calloc(n * LAMINA__PLAN_COLUMNS + 1, sizeof(*cells));
-    if (cells == NULL) {
+    int64_t *whole = lamina__calloc(n + 1, sizeof(*whole));
+    if (cells == NULL || whole == NULL) {
+        lamina__free(cells);
+        lamina__free(whole);
         return lamina__fail_memory(error, "the plan in a checkpoint");
     }
     for (size_t i = 0; i < n; i++) {
         const lamina__instance *layer = lamina__net_layer(s->net, (int32_t)i);
         const char **row = cells + i * LAMINA__PLAN_COLUMNS;
         row[0] = layer->name;
+        whole[i] = lamina__net_is_whole(s->net, (int32_t)i);
         for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
             row[1 + pass] = text_or_empty(lamina__instance_kernel(layer, pass));
         }
@@ -116,8 +121,10 @@ static lamina_status put_plan(saver *s, lamina_error *error) {
     lamina__h5_put_int(&s->out, group, "by_shard", lamina__net_by_shard(s->net));
     lamina__h5_put_texts(&s->out, group, "kernels", 2, dim, cells);
     lamina__h5_put_text(&s->out, group, "columns", "layer,forward,backward_data,backward_weights");
+    lamina__h5_put_ints(&s->out, group, "whole", n, whole);
     lamina__h5_out_end(group);
     lamina__free(cells);
+    lamina__free(whole);
     return LAMINA_OK;
 }
 

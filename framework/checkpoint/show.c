@@ -146,6 +146,9 @@ static void show_kernels(const shower *s, const char *layer) {
         first = first ? first : name;
         same = same && (name == NULL || strcmp(name, first) == 0);
     }
+    if (kernels != NULL && kernels->whole) {
+        lamina__text_add(s->out, ", on the whole batch");
+    }
     if (first != NULL && same) {
         lamina__text_add(s->out, ": ");
         lamina__add_clean(s->out, first);

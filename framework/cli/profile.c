@@ -146,6 +146,18 @@ static void print_heading(const subject *s) {
                 lamina__onednn_version());
 }
 
+/* Layers that are called on the whole batch, with all threads. */
+static void print_whole(const subject *s) {
+    bool any = false;
+    for (int32_t i = 0; i < lamina__net_n_layers(s->net); i++) {
+        if (lamina__net_is_whole(s->net, i)) {
+            printf("%s %s", any ? "" : "on the whole batch:", lamina__net_layer(s->net, i)->name);
+            any = true;
+        }
+    }
+    printf("%s", any ? "\n" : "");
+}
+
 static void print_table(const subject *s) {
     const lamina__profile *profile = s->profile;
     const columns width = measure_columns(s);
@@ -154,6 +166,7 @@ static void print_table(const subject *s) {
     list_parts(profile, parts);
     const int threads = (int)lamina__net_threads(s->net);
     print_heading(s);
+    print_whole(s);
     printf("\n%-*s  %-*s  %-*s %10s %7s %9s %8s\n", width.layer, "layer", width.pass, "pass",
            width.kernel, "kernel", "ms", "share", "GFLOP/s", "of peak");
     print_passes(s, &width);
@@ -210,6 +223,7 @@ static void add_layer(lamina__text *json, const subject *s, int32_t i) {
     add_text(json, "name", layer->name);
     add_text(json, "type", layer->type->name);
     add_number(json, "multiply_adds", layer->multiply_adds);
+    add_integer(json, "whole_batch", lamina__net_is_whole(s->net, i));
     lamina__text_add(json, "\"passes\":[");
     for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
         if (make_row(s, i, pass, &r)) {

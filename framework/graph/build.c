@@ -25,19 +25,40 @@ void lamina__plan_record_free(lamina__plan_record *record) {
 
 /* ---- The cut ---- */
 
-/* Slices go through all layers one after the other, so none may wait for the whole batch. */
-static bool may_slice(const lamina__net *net) {
-    bool by_shard = !net->all_whole;
-    for (size_t i = 0; i < net->network->count; i++) {
-        const uint32_t flags = net->network->layers[i].entry->type->flags;
-        by_shard = by_shard && (flags & LAMINA_COUPLES_BATCH) == 0;
+/* What a plan has for a layer, or NULL. */
+static const lamina__recorded_kernel *find_layer(const lamina__plan_record *plan,
+                                                 const char *layer) {
+    for (size_t r = 0; plan != NULL && r < plan->count; r++) {
+        if (strcmp(plan->kernels[r].layer, layer) == 0) {
+            return &plan->kernels[r];
+        }
     }
-    return by_shard;
+    return NULL;
+}
+
+static const lamina__plan_record *plan_of(const lamina__net *net) {
+    return net->own_plan != NULL ? net->own_plan : net->options.recorded;
+}
+
+static bool is_whole(const lamina__net *net, const lamina__layer_spec *spec) {
+    const lamina__recorded_kernel *planned = find_layer(plan_of(net), spec->name);
+    return net->all_whole || (spec->entry->type->flags & LAMINA_COUPLES_BATCH) != 0 ||
+           (planned != NULL && planned->whole);
+}
+
+/* Does a layer wait for the whole batch? Then slices do not go through the network by themselves.
+ */
+static bool any_whole(const lamina__net *net) {
+    bool any = false;
+    for (size_t i = 0; i < net->network->count; i++) {
+        any = any || is_whole(net, &net->network->layers[i]);
+    }
+    return any;
 }
 
 static void decide_cut(lamina__net *net) {
     const lamina__net_options *options = &net->options;
-    const lamina__plan_record *plan = net->own_plan != NULL ? net->own_plan : options->recorded;
+    const lamina__plan_record *plan = plan_of(net);
     net->threads = options->threads > 0 ? options->threads : lamina__default_threads();
     net->shards = options->shards > 0 ? options->shards : net->threads;
     net->slices = options->slices > 0 ? options->slices : 1;
@@ -51,13 +72,14 @@ static void decide_cut(lamina__net *net) {
         net->shards = (int32_t)options->batch;
     }
     net->all_whole = net->shards == 1 && net->threads > 1 && !by_shard;
-    if (!may_slice(net)) {
+    if (net->all_whole) {
         net->slices = 1;
     }
     if (net->slices > options->batch / net->shards) {
         net->slices = (int32_t)(options->batch / net->shards);
     }
     net->parts = net->shards * net->slices;
+    net->blocks = any_whole(net) ? net->parts : net->shards;
     net->max_part = (options->batch + net->parts - 1) / net->parts;
 }
 
@@ -177,7 +199,7 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
         return status;
     }
     const lamina_layer_type *type = layer->instance->type;
-    layer->whole = net->all_whole || (type->flags & LAMINA_COUPLES_BATCH) != 0;
+    layer->whole = is_whole(net, spec);
     lamina_shape in[LAMINA__MAX_INPUTS];
     for (int32_t k = 0; k < spec->n_from; k++) {
         layer->value_in[k] = value_of(net, spec->from[k], spec->from_output[k]);
@@ -232,17 +254,6 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
     return LAMINA_OK;
 }
 
-/* The kernels a plan has for a layer, or NULL. */
-static const lamina__recorded_kernel *find_kernels(const lamina__plan_record *plan,
-                                                   const char *layer) {
-    for (size_t r = 0; plan != NULL && r < plan->count; r++) {
-        if (strcmp(plan->kernels[r].layer, layer) == 0) {
-            return &plan->kernels[r];
-        }
-    }
-    return NULL;
-}
-
 /* A recorded kernel may not apply any more: another processor, another library, or other threads
  * for one shard. The run goes on, but not to the same bits. */
 static void note_other_kernels(const lamina__instance *instance,
@@ -278,10 +289,9 @@ static lamina_status bind_layer(lamina__net *net, int32_t i, lamina_error *error
     layer->instance->next = next != NULL ? next->instance->type->name : NULL;
     const char *all = layer->spec->kernels != NULL ? layer->spec->kernels : net->options.kernels;
     const bool forced = all != NULL && strcmp(all, "auto") != 0;
-    const lamina__recorded_kernel *recorded =
-        find_kernels(net->options.recorded, layer->spec->name);
+    const lamina__recorded_kernel *recorded = find_layer(net->options.recorded, layer->spec->name);
     const lamina__recorded_kernel *own =
-        forced ? NULL : find_kernels(net->own_plan, layer->spec->name);
+        forced ? NULL : find_layer(net->own_plan, layer->spec->name);
     const char *wanted[LAMINA__N_PASSES] = {all, all, all};
     bool strict = layer->spec->kernels != NULL;
     if (recorded != NULL || own != NULL) {
@@ -345,6 +355,28 @@ static int64_t round_floats(int64_t floats) {
     return (floats + 15) / 16 * 16;
 }
 
+/* First those of which there is one, then a run of the others for each shard. */
+static void place_weight_gradients(lamina__net *net) {
+    int64_t once = 0, by_shard = 0;
+    for (int copies = 0; copies < 2; copies++) {
+        for (int32_t i = 0; i < net->n_layers; i++) {
+            const lamina__layer *layer = &net->layers[i];
+            for (int32_t k = 0; layer->whole == (copies == 0) && k < layer->instance->n_weights;
+                 k++) {
+                const int32_t w = layer->first_weight + k;
+                int64_t *floats = layer->whole ? &once : &by_shard;
+                net->gradients[w].copies = layer->whole ? 1 : net->shards;
+                net->gradients[w].offset = layer->whole ? once : once + by_shard;
+                *floats += round_floats(net->weights[w].elements);
+            }
+        }
+    }
+    for (int32_t w = 0; w < net->n_weights; w++) {
+        net->gradients[w].apart = by_shard;
+    }
+    net->gradient_floats = once + net->shards * by_shard;
+}
+
 static lamina_status list_weights(lamina__net *net, lamina_error *error) {
     for (int32_t i = 0; i < net->n_layers; i++) {
         net->layers[i].first_weight = net->n_weights;
@@ -354,7 +386,8 @@ static lamina_status list_weights(lamina__net *net, lamina_error *error) {
     }
     net->weights = lamina__calloc((size_t)net->n_weights + 1, sizeof *net->weights);
     net->states = lamina__calloc((size_t)net->n_states + 1, sizeof *net->states);
-    if (net->weights == NULL || net->states == NULL) {
+    net->gradients = lamina__calloc((size_t)net->n_weights + 1, sizeof *net->gradients);
+    if (net->weights == NULL || net->states == NULL || net->gradients == NULL) {
         return lamina__fail_memory(error, "the list of weights");
     }
     for (int32_t i = 0; i < net->n_layers; i++) {
@@ -372,6 +405,7 @@ static lamina_status list_weights(lamina__net *net, lamina_error *error) {
             net->state_floats += round_floats(lamina__shape_count(&instance->states[k].shape));
         }
     }
+    place_weight_gradients(net);
     return LAMINA_OK;
 }
 
@@ -541,6 +575,7 @@ void lamina__net_free(lamina__net *net) {
     lamina__free(net->stores);
     lamina__free(net->units);
     lamina__free(net->weights);
+    lamina__free(net->gradients);
     lamina__free(net->states);
     lamina__free(net);
 }

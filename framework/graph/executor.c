@@ -414,11 +414,13 @@ typedef struct update_work {
 static void update_range(const update_work *work, int thread, int32_t w, int64_t begin,
                          int64_t end) {
     lamina__net *net = work->net;
+    const lamina__net_gradient *from = &net->gradients[w];
+    float *block = net->gradient_block + from->offset;
     float gradient[LAMINA__PIECE];
     for (int64_t at = begin; at < end; at += LAMINA__PIECE) {
         const int64_t count = end - at < LAMINA__PIECE ? end - at : LAMINA__PIECE;
-        lamina__take_gradients(net->gradient_block + at, net->weight_floats, net->shards, count,
-                               gradient);
+        lamina__take_gradients(block + (at - net->weights[w].offset), from->apart, from->copies,
+                               count, gradient);
         if (!lamina__all_finite(gradient, count)) {
             net->not_finite[thread].gradient = w;
             continue;
@@ -467,8 +469,7 @@ static lamina_status check_update(const lamina__net *net, const char *where, lam
 /* ---- Public ---- */
 
 static void discard_gradients(lamina__net *net) {
-    memset(net->gradient_block, 0,
-           (size_t)net->shards * (size_t)net->weight_floats * sizeof(float));
+    memset(net->gradient_block, 0, (size_t)net->gradient_floats * sizeof(float));
 }
 
 static lamina_status train_step(lamina__net *net, const lamina__batch *batch, int64_t step,

@@ -24,13 +24,13 @@ static size_t store_bytes(const lamina__net *net, const lamina__views *views) {
     const lamina__store *store = &net->stores[views->store];
     const size_t samples = store->place == LAMINA__PLACE_COMMON
                                ? (size_t)net->options.batch
-                               : (size_t)net->shards * (size_t)net->max_part;
+                               : (size_t)net->blocks * (size_t)net->max_part;
     return store->sample_bytes * samples;
 }
 
 /* Copies of the weights: with their gradients, one for each shard, and what the optimizer keeps. */
-static size_t weight_copies(const lamina__net *net) {
-    return net->options.training ? (size_t)net->shards + 2 : 1;
+static size_t weight_copies(const lamina__net *net, bool whole) {
+    return net->options.training ? (whole ? 1 : (size_t)net->shards) + 2 : 1;
 }
 
 static void look_at_layer(const lamina__net *net, const lamina__layer *layer, part *largest) {
@@ -53,7 +53,7 @@ static void look_at_layer(const lamina__net *net, const lamina__layer *layer, pa
         packed += instance->packed[k].bytes;
     }
     take_larger(largest, name, net->options.training ? "weights and their gradients" : "weights",
-                weights * weight_copies(net), true);
+                weights * weight_copies(net, layer->whole), true);
     take_larger(largest, name, "packed weights", packed, true);
 }
 
@@ -89,7 +89,7 @@ lamina_status lamina__net_check_memory(const lamina__net *net, int64_t available
                         "use %s",
                         size_text(needed, need), size_text((size_t)available, have), largest.layer,
                         largest.what, size_text(largest.bytes, most),
-                        !largest.weights         ? "a smaller batch, or fewer filters or units"
-                        : weight_copies(net) > 3 ? "fewer filters or units, or fewer threads"
-                                                 : "fewer filters or units");
+                        !largest.weights ? "a smaller batch, or fewer filters or units"
+                        : weight_copies(net, false) > 3 ? "fewer filters or units, or fewer threads"
+                                                        : "fewer filters or units");
 }

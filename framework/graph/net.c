@@ -26,6 +26,10 @@ bool lamina__net_by_shard(const lamina__net *net) {
     return net->shards == 1 && net->threads > 1 && !net->all_whole;
 }
 
+bool lamina__net_is_whole(const lamina__net *net, int32_t layer) {
+    return net->layers[layer].whole;
+}
+
 int32_t lamina__net_threads(const lamina__net *net) {
     return net->threads;
 }
@@ -35,13 +39,13 @@ int32_t lamina__net_loss_layer(const lamina__net *net) {
 }
 
 lamina__memory lamina__net_memory(const lamina__net *net) {
-    const size_t shards = (size_t)net->shards;
     const size_t weights = (size_t)net->weight_floats * sizeof(float);
     return (lamina__memory){
         .weights = weights + (size_t)net->state_floats * sizeof(float),
-        .gradients = net->options.training ? shards * weights : 0,
+        .gradients = net->options.training ? (size_t)net->gradient_floats * sizeof(float) : 0,
         .activations = net->common_bytes + net->common_scratch +
-                       shards * (net->shard_bytes + net->shard_scratch),
+                       (size_t)net->blocks * net->shard_bytes +
+                       (size_t)net->shards * net->shard_scratch,
         .packed = net->packed_bytes,
     };
 }

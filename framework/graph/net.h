@@ -2,15 +2,20 @@
  * train or to evaluate.
  *
  * The plan. The batch is cut into shards; a worker thread takes one shard through all layers that
- * are called by shard, forward and then backward. A layer that couples the batch (and every layer,
- * when there is one shard and several threads) is called once on the whole batch. Tensors live in
- * an arena: each shard has a part of its own where tensors share memory when they are never alive
- * at the same time, and tensors that whole-batch layers touch lie in a common part.
+ * are called by shard, forward and then backward. A layer that couples the batch is called once on
+ * the whole batch, and so is one of which the plan says so: a layer with many weights and little to
+ * do for a sample, such as a large linear layer, whose kernels then share the weights among the
+ * threads instead of each going through all of them, and which has one gradient to sum instead of
+ * one for each shard. With one shard and several threads every layer is called so, unless the plan
+ * says by_shard. Tensors live in an arena: each shard has a part of its own where tensors share
+ * memory when they are never alive at the same time, and tensors that whole-batch layers touch lie
+ * in a common part.
  *
- * A shard may be cut again, into slices: its thread takes them one after the other, each forward
- * and then backward through the whole network. They use the same memory and add to the same
- * gradients, so the activations of a slice stay in the core's cache where those of a shard would
- * not. That needs a network whose layers are all called by shard; in any other there is one slice.
+ * A shard may be cut again, into slices, which its thread takes one after the other, so that the
+ * activations of a slice stay in the core's cache where those of a shard would not; they add to the
+ * same gradients. When all layers are called by shard each slice goes forward and then backward
+ * through the whole network, and the slices use the same memory. Where a layer waits for the whole
+ * batch, all slices go up to it first, so each has memory of its own.
  *
  * After lamina__net_build a step allocates nothing. One thread uses a net at a time. */
 #ifndef LAMINA_GRAPH_NET_H
@@ -26,6 +31,7 @@
 typedef struct lamina__recorded_kernel {
     char *layer;
     char *kernel[LAMINA__N_PASSES]; /* NULL: none for that pass */
+    bool whole;                     /* the layer is called once, on the whole batch */
 } lamina__recorded_kernel;
 
 typedef struct lamina__plan_record {
@@ -78,6 +84,8 @@ const lamina__layer_spec *lamina__net_layer_spec(const lamina__net *, int32_t la
 int32_t lamina__net_shards(const lamina__net *);
 int32_t lamina__net_slices(const lamina__net *); /* of each shard */
 bool lamina__net_by_shard(const lamina__net *);  /* one shard on one of several threads */
+/* The layer is called once, on the whole batch. */
+bool lamina__net_is_whole(const lamina__net *, int32_t layer);
 int32_t lamina__net_threads(const lamina__net *);
 int64_t lamina__net_classes(const lamina__net *);    /* outputs of what the loss is given */
 int32_t lamina__net_loss_layer(const lamina__net *); /* -1: none */

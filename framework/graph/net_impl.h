@@ -6,7 +6,10 @@
  * A part is what one call by shard gets: a slice of a shard, or the shard when it has one slice.
  * The batch is cut evenly into parts, and part p belongs to shard p / slices. Each value has a view
  * for each part and one of the whole batch. A lane is what one call into a layer needs: one for
- * each part, or a single one for a layer that is called on the whole batch. */
+ * each part, or a single one for a layer that is called on the whole batch.
+ *
+ * The arena: the common part, scratch of whole-batch calls, then a block for each part, or for each
+ * shard when its slices share one, then scratch for each shard. */
 #ifndef LAMINA_GRAPH_NET_IMPL_H
 #define LAMINA_GRAPH_NET_IMPL_H
 
@@ -77,6 +80,14 @@ typedef struct lamina__unit {
 
 typedef struct lamina__clock lamina__clock;
 
+/* Where a weight's gradients are: a copy for each shard, or one when the layer is called on the
+ * whole batch. */
+typedef struct lamina__net_gradient {
+    int64_t offset; /* of the first copy in the gradient block, in floats */
+    int64_t apart;  /* from copy to copy */
+    int32_t copies;
+} lamina__net_gradient;
+
 /* What a thread met in the update: the last weight whose gradient, or which itself after the
  * update, is not finite; -1: none. */
 typedef struct lamina__not_finite {
@@ -89,6 +100,7 @@ struct lamina__net {
     const lamina__network *network;
     int32_t shards, slices, parts, threads; /* parts: shards * slices */
     bool all_whole;   /* one shard, several threads: kernels use the threads */
+    int32_t blocks;   /* of shards' memory in the arena: parts, or shards if slices share it */
     int64_t max_part; /* samples in the largest part */
 
     int32_t n_layers, n_values, n_stores, n_units, n_weights, n_states;
@@ -100,17 +112,18 @@ struct lamina__net {
     int32_t loss; /* layer, -1: none */
 
     lamina__net_weight *weights;
+    lamina__net_gradient *gradients; /* n_weights */
     lamina_tensor *weight_views;
     lamina__net_state *states;
     lamina_tensor *state_views;
-    int64_t weight_floats, state_floats;
+    int64_t weight_floats, state_floats, gradient_floats;
     size_t packed_bytes;
     size_t common_bytes, shard_bytes, common_scratch, shard_scratch; /* multiples of 64 */
 
     /* Memory. */
     float *weight_block, *state_block;
-    float *gradient_block; /* shards of them; all zero between steps */
-    char *arena;           /* common part, then each shard's part, scratch last in each */
+    float *gradient_block; /* all zero between steps */
+    char *arena;
     char *packed_block;
     float *loss_gradient; /* batch: 1 / samples */
     int32_t *predictions; /* batch */

@@ -2,12 +2,12 @@
  *
  * A file holds the whole key and the plan, under a checksum:
  *
- *     lamina plan 1 crc32=5be01e60
+ *     lamina plan 2 crc32=5be01e60
  *     key 1234
  *     ... 1234 bytes ...
  *     cut 2 4 0                          shards, slices, by_shard
- *     layer conv1 direct onednn direct   kernels of the passes; "-": none, or not chosen here
- *     end
+ *     layer conv1 shard direct onednn direct   "shard" or "batch": what one call gets; kernels of
+ * the passes; "-": none, or not chosen here end
  *
  * It is named by a hash of the key, and the key is compared, so two keys with one hash only take
  * each other's place. A file comes under its name by rename, so that processes which measure the
@@ -32,7 +32,7 @@
 #include <zlib.h>
 
 /* Raise it when kernels of the same name become faster or slower, or measuring becomes better. */
-#define KERNELS_REVISION 3
+#define KERNELS_REVISION 4
 
 #define MAX_BYTES  (1 << 20)
 #define MAX_SLICES (1 << 20)
@@ -150,7 +150,8 @@ static void add_plan(const char *key, const lamina__plan_record *plan, lamina__t
     lamina__text_add(text, "cut %d %d %d\n", (int)plan->shards, (int)plan->slices,
                      (int)plan->by_shard);
     for (size_t i = 0; i < plan->count; i++) {
-        lamina__text_add(text, "layer %s", plan->kernels[i].layer);
+        lamina__text_add(text, "layer %s %s", plan->kernels[i].layer,
+                         plan->kernels[i].whole ? "batch" : "shard");
         for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
             const char *kernel = plan->kernels[i].kernel[pass];
             lamina__text_add(text, " %s", kernel != NULL ? kernel : "-");
@@ -160,8 +161,12 @@ static void add_plan(const char *key, const lamina__plan_record *plan, lamina__t
     lamina__text_add(text, "end\n");
 }
 
-static uint32_t checksum(const char *bytes, size_t length) {
-    return (uint32_t)crc32(0, (const unsigned char *)bytes, (unsigned)length);
+enum { HEAD_BYTES = 64 };
+
+/* The first line, for what follows it. */
+static void write_head(char head[HEAD_BYTES], const char *body, size_t length) {
+    snprintf(head, HEAD_BYTES, "lamina plan 2 crc32=%08x\n",
+             (unsigned)crc32(0, (const unsigned char *)body, (unsigned)length));
 }
 
 static bool write_all(int fd, const char *bytes, size_t length) {
@@ -180,13 +185,13 @@ static bool write_all(int fd, const char *bytes, size_t length) {
 }
 
 /* Under a name of its own, then under the right one. */
-static bool put_file(const char *folder, const char *path, const lamina__text *head,
+static bool put_file(const char *folder, const char *path, const char *head,
                      const lamina__text *body) {
     char *temporary = joined(folder, "/.plan-XXXXXX");
     bool put = false;
     const int fd = temporary != NULL ? mkstemp(temporary) : -1;
     if (fd >= 0) {
-        put = write_all(fd, head->data, head->length) && write_all(fd, body->data, body->length);
+        put = write_all(fd, head, strlen(head)) && write_all(fd, body->data, body->length);
         put = close(fd) == 0 && put && rename(temporary, path) == 0;
         if (!put) {
             const int reason = errno;
@@ -200,18 +205,16 @@ static bool put_file(const char *folder, const char *path, const lamina__text *h
 
 void lamina__plan_cache_write(const char *folder, const char *key,
                               const lamina__plan_record *plan) {
-    lamina__text head = {0}, body = {0};
-    char *path = path_of(folder, key);
+    lamina__text body = {0};
+    char *path = path_of(folder, key), head[HEAD_BYTES];
     add_plan(key, plan, &body);
     if (!body.failed && body.length < MAX_BYTES) {
-        lamina__text_add(&head, "lamina plan 1 crc32=%08x\n", checksum(body.data, body.length));
-        if (path == NULL || head.failed || !make_folder(folder) ||
-            !put_file(folder, path, &head, &body)) {
+        write_head(head, body.data, body.length);
+        if (path == NULL || !make_folder(folder) || !put_file(folder, path, head, &body)) {
             lamina__log(LAMINA_LOG_DEBUG, "the plan is not kept in %s: %s", folder,
                         strerror(errno));
         }
     }
-    lamina__text_free(&head);
     lamina__text_free(&body);
     lamina__free(path);
 }
@@ -255,13 +258,18 @@ static char *next_line(char **text) {
     return line;
 }
 
-/* "layer conv1 direct onednn -": for the layer of that name alone. */
+/* "layer conv1 shard direct onednn -": for the layer of that name alone. */
 static bool read_layer(char *line, const char *name, lamina__recorded_kernel *kernels) {
     char *rest = NULL, *word = strtok_r(line, " ", &rest);
     if (word == NULL || strcmp(word, "layer") != 0 || (word = strtok_r(NULL, " ", &rest)) == NULL ||
         strcmp(word, name) != 0 || (kernels->layer = lamina__strdup(word)) == NULL) {
         return false;
     }
+    if ((word = strtok_r(NULL, " ", &rest)) == NULL ||
+        (strcmp(word, "batch") != 0 && strcmp(word, "shard") != 0)) {
+        return false;
+    }
+    kernels->whole = strcmp(word, "batch") == 0;
     for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
         if ((word = strtok_r(NULL, " ", &rest)) == NULL) {
             return false;
@@ -304,14 +312,17 @@ static bool read_plan(char *text, const lamina__network *network, int threads,
 /* The key is compared; returns what comes after it, or NULL. */
 static char *behind_key(char *text, const char *key) {
     const size_t length = strlen(key);
-    unsigned crc;
-    int head = 0, used = 0;
+    const char *first = next_line(&text);
+    char head[HEAD_BYTES];
+    int used = 0;
     size_t stored;
-    if (sscanf(text, "lamina plan 1 crc32=%8x%n", &crc, &head) != 1 || text[head] != '\n' ||
-        checksum(text + head + 1, strlen(text + head + 1)) != crc) {
+    if (first == NULL) {
         return NULL;
     }
-    text += head + 1;
+    write_head(head, text, strlen(text));
+    if (strlen(first) + 1 != strlen(head) || strncmp(first, head, strlen(first)) != 0) {
+        return NULL;
+    }
     if (sscanf(text, "key %7zu%n", &stored, &used) != 1 || text[used] != '\n' || stored != length) {
         return NULL;
     }

@@ -7,9 +7,10 @@
  * candidates, and each pass takes the candidate with the least time. Weights that a kernel wants
  * repacked are part of its time.
  *
- * Then cuts are compared as whole steps, update and all: more slices, as long as that pays, fewer
- * shards, likewise, and one shard whose kernels use all threads. A cut that changes the size of a
- * call has rounds of its own.
+ * Then cuts are compared as whole steps, update and all: layers with many weights called on the
+ * whole batch, those with the fewest multiply-adds for each weight first; more slices, as long as
+ * that pays; fewer shards, likewise; and one shard whose kernels use all threads. A cut that
+ * changes the size of calls has rounds of its own, for the layers whose calls they are.
  *
  * Times are the least of some steps: what disturbs a step only makes it longer. On a machine that
  * is busy with something else a step on many threads is longer than one on few, which says nothing
@@ -57,9 +58,15 @@ static const double better_kernel = 0.97, better_cut = 0.98;
 /* A cut with as many candidates to try, and this much slower with its first ones, is not tuned. */
 static const double hopeless = 1.3;
 
+/* Layers with at least so many weights may be called on the whole batch: first those with up to the
+ * first number of multiply-adds for a weight and sample, then those with up to the next. */
+enum { MANY_WEIGHTS = 16384 };
+static const double reuses[] = {1, 4, 16, 64};
+
 /* The names of a layer's kernels; NULL: no such pass, or what build.c would choose. */
 typedef struct choice {
     const char *kernel[LAMINA__N_PASSES];
+    bool whole; /* called once, on the whole batch */
 } choice;
 
 typedef struct plan {
@@ -77,7 +84,14 @@ typedef struct candidates {
     double together_cost[MAX_CANDIDATES], apart_cost[LAMINA__N_PASSES][MAX_CANDIDATES];
     bool together_first; /* by preference */
     bool failed;         /* in the round that runs: takes its first candidates */
+    bool settled;        /* the layer keeps the kernels it has */
 } candidates;
+
+/* What decides whether a layer may be called on the whole batch. */
+typedef struct heaviness {
+    bool many;    /* weights */
+    double reuse; /* multiply-adds of a sample for each weight */
+} heaviness;
 
 typedef struct tuner {
     const lamina__network *network;
@@ -89,6 +103,7 @@ typedef struct tuner {
     int32_t *labels;
     lamina__recorded_kernel *record; /* for one trial net; names are not owned */
     candidates *layers;
+    heaviness *heavy;
     double *least; /* (layers, passes, threads): seconds in the trial that ran last */
     double *cost;  /* (layers, passes): of all threads, with repacking */
     bool told;
@@ -181,6 +196,7 @@ static lamina__net *build_trial(tuner *t, const plan *p, lamina_error *error) {
     lamina__net *net = NULL;
     for (int32_t i = 0; i < t->n_layers; i++) {
         t->record[i].layer = t->network->layers[i].name;
+        t->record[i].whole = p->layers[i].whole;
         for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
             t->record[i].kernel[pass] = (char *)(uintptr_t)p->layers[i].kernel[pass];
         }
@@ -258,13 +274,18 @@ static lamina_status run_trial(tuner *t, lamina__net *net, bool clock, plan *p,
     return status;
 }
 
-static void log_trial(const plan *p, const char *what, const lamina_error *error) {
+static void log_trial(const tuner *t, const plan *p, const char *what, const lamina_error *error) {
     if (error->code != LAMINA_OK) {
         lamina__log(LAMINA_LOG_DEBUG, "plan: %s: %s", what, error->message);
         return;
     }
-    lamina__log(LAMINA_LOG_DEBUG, "plan: %s: %d shards of %d slices%s: %.3f ms%s", what,
-                (int)p->shards, (int)p->slices, p->by_shard ? " on one thread" : "",
+    int whole = 0;
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        whole += p->layers[i].whole;
+    }
+    lamina__log(LAMINA_LOG_DEBUG,
+                "plan: %s: %d shards of %d slices%s, %d layers on the whole batch: %.3f ms%s", what,
+                (int)p->shards, (int)p->slices, p->by_shard ? " on one thread" : "", whole,
                 1e3 * p->seconds, p->in_peace ? "" : ", disturbed");
 }
 
@@ -280,7 +301,7 @@ static bool time_step(tuner *t, plan *p) {
     const bool ran = same && run_trial(t, net, false, p, &error) == LAMINA_OK;
     lamina__net_free(net);
     if (net == NULL || same) {
-        log_trial(p, "a step", &error);
+        log_trial(t, p, "a step", &error);
     }
     return ran;
 }
@@ -296,8 +317,8 @@ static void list_candidates(tuner *t, const lamina__net *net) {
     const lamina_kernel *list[MAX_CANDIDATES];
     for (int32_t i = 0; i < t->n_layers; i++) {
         candidates *c = &t->layers[i];
-        *c = (candidates){0};
-        for (int pass = 0; !is_forced(t, i) && pass < LAMINA__N_PASSES; pass++) {
+        *c = (candidates){.settled = c->settled || is_forced(t, i)};
+        for (int pass = 0; !c->settled && pass < LAMINA__N_PASSES; pass++) {
             const int32_t n =
                 lamina__instance_candidates(net->layers[i].instance, pass, list, MAX_CANDIDATES);
             for (int32_t k = 0; k < n; k++) {
@@ -329,7 +350,7 @@ static int32_t at_most(int32_t k, int32_t n) {
 
 /* The kernels of a layer in a round. */
 static choice choice_of(const candidates *c, int32_t round) {
-    choice made = {{NULL}};
+    choice made = {.whole = false};
     if (round < c->n_together || c->n_apart[0] == 0) {
         for (int pass = 0; pass < LAMINA__N_PASSES && c->n_together > 0; pass++) {
             made.kernel[pass] = c->together[at_most(round, c->n_together)];
@@ -342,6 +363,13 @@ static choice choice_of(const candidates *c, int32_t round) {
         }
     }
     return made;
+}
+
+/* Gives a layer other kernels. */
+static void take_kernels(const candidates *c, choice *to, choice made) {
+    if (!c->settled) {
+        memcpy(to->kernel, made.kernel, sizeof made.kernel);
+    }
 }
 
 /* The round in which a layer has the candidates that build.c would choose. */
@@ -382,7 +410,7 @@ static choice best_choice(const candidates *c) {
     const int32_t together = cheapest(c->together_cost, c->n_together);
     double one = c->n_together > 0 ? c->together_cost[together] : INFINITY;
     double apart = c->n_apart[0] > 0 ? 0 : INFINITY;
-    choice made = {{NULL}};
+    choice made = {.whole = false};
     for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
         if (c->n_apart[pass] > 0) {
             const int32_t k = cheapest(c->apart_cost[pass], c->n_apart[pass]);
@@ -417,12 +445,12 @@ static bool run_round(tuner *t, const plan *cut, int32_t round) {
         lamina_error error = {0};
         for (int32_t i = 0; i < t->n_layers; i++) {
             const candidates *c = &t->layers[i];
-            p.layers[i] = choice_of(c, c->failed ? first_round(c) : round);
+            take_kernels(c, &p.layers[i], choice_of(c, c->failed ? first_round(c) : round));
         }
         lamina__net *net = build_trial(t, &p, &error);
         const bool ran = net != NULL && run_trial(t, net, true, &p, &error) == LAMINA_OK;
         lamina__net_free(net);
-        log_trial(&p, "a round", &error);
+        log_trial(t, &p, "a round", &error);
         candidates *culprit = ran ? NULL : layer_named(t, error.layer);
         if (ran || culprit == NULL || culprit->failed) {
             return ran;
@@ -432,14 +460,35 @@ static bool run_round(tuner *t, const plan *cut, int32_t round) {
     return false;
 }
 
-/* Builds the net of a cut as it would be without measuring, for its candidates, and has a first
- * round with it. False: it cannot be. */
+static void weigh_layers(tuner *t, const lamina__net *net) {
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        const lamina__instance *instance = net->layers[i].instance;
+        double weights = 0;
+        for (int32_t k = 0; k < instance->n_weights; k++) {
+            weights += (double)instance->weights[k].elements;
+        }
+        t->heavy[i] = (heaviness){.many = weights >= MANY_WEIGHTS,
+                                  .reuse = weights > 0 ? instance->multiply_adds / weights : 0};
+    }
+}
+
+/* Layers whose calls a cut leaves as they are may be settled: they keep their kernels. */
+static void settle_all(tuner *t, bool settled) {
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        t->layers[i].settled = settled;
+    }
+}
+
+/* Builds the net of a cut as it would be without measuring, but for what is settled, for its
+ * candidates, and has a first round with it. False: it cannot be. */
 static bool begin_cut(tuner *t, plan *p) {
     lamina_error error = {0};
-    memset(p->layers, 0, (size_t)t->n_layers * sizeof *p->layers);
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        take_kernels(&t->layers[i], &p->layers[i], (choice){.whole = false});
+    }
     lamina__net *net = build_trial(t, p, &error);
     if (net == NULL) {
-        log_trial(p, "a cut", &error);
+        log_trial(t, p, "a cut", &error);
         return false;
     }
     p->shards = net->shards;
@@ -448,11 +497,12 @@ static bool begin_cut(tuner *t, plan *p) {
         lamina__log(LAMINA_LOG_INFO, "measuring kernels for this machine (once)...");
         t->told = true;
     }
+    weigh_layers(t, net);
     list_candidates(t, net);
     const bool ran = run_trial(t, net, false, p, &error) == LAMINA_OK;
     t->deadline = fmin(t->deadline, t->begin + budget_seconds + budget_steps * p->seconds);
     lamina__net_free(net);
-    log_trial(p, "a cut", &error);
+    log_trial(t, p, "a cut", &error);
     return ran;
 }
 
@@ -470,7 +520,7 @@ static bool choose_kernels(tuner *t, plan *p) {
         }
     }
     for (int32_t i = 0; i < t->n_layers; i++) {
-        p->layers[i] = best_choice(&t->layers[i]);
+        take_kernels(&t->layers[i], &p->layers[i], best_choice(&t->layers[i]));
     }
     p->in_peace = p->in_peace && rounds == 1; /* that was with other kernels */
     return rounds == 1 || lamina__seconds() > t->deadline || time_step(t, p);
@@ -524,8 +574,50 @@ static void refine_cut(tuner *t, plan *other, plan *best) {
         return;
     }
     copy_plan(t, other, best);
+    settle_all(t, false);
     if (begin_cut(t, other) && choose_kernels(t, other) && is_better(t, other, best)) {
         copy_plan(t, best, other);
+    }
+}
+
+/* Calls another layer on the whole batch, and with it what follows it in place: their kernels may
+ * do both at once. */
+static void make_whole(tuner *t, plan *p, int32_t layer) {
+    p->layers[layer].whole = true;
+    t->layers[layer].settled = false;
+    for (int32_t i = layer + 1; i < t->n_layers; i++) {
+        const lamina__layer_spec *spec = &t->network->layers[i];
+        if (spec->n_from == 1 && spec->from[0] == layer &&
+            (spec->entry->type->flags & LAMINA_IN_PLACE) != 0) {
+            p->layers[i].whole = true;
+            t->layers[i].settled = false;
+        }
+    }
+}
+
+/* Layers with many weights are called on the whole batch, more of them as long as that pays. */
+static void try_heavy(tuner *t, plan *other, plan *best) {
+    bool pays = t->threads > 1 || best->slices > 1;
+    for (size_t r = 0; pays && r < sizeof reuses / sizeof reuses[0]; r++) {
+        bool any = false;
+        copy_plan(t, other, best);
+        settle_all(t, true);
+        for (int32_t i = 0; i < t->n_layers; i++) {
+            if (t->heavy[i].many && t->heavy[i].reuse <= 1.1 * reuses[r] &&
+                !other->layers[i].whole) {
+                make_whole(t, other, i);
+                any = true;
+            }
+        }
+        if (!any) {
+            continue;
+        }
+        pays = lamina__seconds() < t->deadline && begin_cut(t, other) &&
+               other->seconds < hopeless * best->seconds && choose_kernels(t, other) &&
+               is_better(t, other, best);
+        if (pays) {
+            copy_plan(t, best, other);
+        }
     }
 }
 
@@ -533,6 +625,10 @@ static void refine_cut(tuner *t, plan *other, plan *best) {
 static void try_whole(tuner *t, plan *other, plan *best) {
     other->shards = other->slices = 1;
     other->by_shard = false;
+    settle_all(t, false);
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        other->layers[i].whole = false;
+    }
     if (lamina__seconds() < t->deadline && begin_cut(t, other) &&
         other->seconds < hopeless * best->seconds && choose_kernels(t, other) &&
         is_better(t, other, best)) {
@@ -548,12 +644,13 @@ static bool measure(tuner *t, plan *best, plan *other) {
         return false;
     }
     if (best->in_peace || (time_step(t, best) && best->in_peace)) {
+        try_heavy(t, other, best);
         refine_cut(t, other, best);
         if (t->threads > 1) {
             try_whole(t, other, best);
         }
     }
-    log_trial(best, "chosen", &(lamina_error){0});
+    log_trial(t, best, "chosen", &(lamina_error){0});
     return true;
 }
 
@@ -567,12 +664,14 @@ static bool allocate(tuner *t, plan *best, plan *other) {
     t->labels = lamina__calloc((size_t)options->batch, sizeof *t->labels);
     t->record = lamina__calloc(n, sizeof *t->record);
     t->layers = lamina__calloc(n, sizeof *t->layers);
+    t->heavy = lamina__calloc(n, sizeof *t->heavy);
     t->least = lamina__calloc(n * LAMINA__N_PASSES * (size_t)t->threads, sizeof *t->least);
     t->cost = lamina__calloc(n * LAMINA__N_PASSES, sizeof *t->cost);
     best->layers = lamina__calloc(n, sizeof *best->layers);
     other->layers = lamina__calloc(n, sizeof *other->layers);
     if (t->images == NULL || t->labels == NULL || t->record == NULL || t->layers == NULL ||
-        t->least == NULL || t->cost == NULL || best->layers == NULL || other->layers == NULL) {
+        t->heavy == NULL || t->least == NULL || t->cost == NULL || best->layers == NULL ||
+        other->layers == NULL) {
         return false;
     }
     const lamina__stream stream = lamina__stream_make(1, LAMINA__RANDOM_INIT, 0, 0);
@@ -594,6 +693,7 @@ static bool write_record(const tuner *t, const plan *p, lamina__plan_record *rec
     for (int32_t i = 0; i < t->n_layers; i++) {
         lamina__recorded_kernel *to = &record->kernels[i];
         to->layer = lamina__strdup(t->network->layers[i].name);
+        to->whole = p->layers[i].whole;
         copied = copied && to->layer != NULL;
         for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
             const char *name = p->layers[i].kernel[pass];
@@ -624,6 +724,7 @@ static bool measure_plan(const lamina__network *network, const lamina__net_optio
     lamina__free(t.labels);
     lamina__free(t.record);
     lamina__free(t.layers);
+    lamina__free(t.heavy);
     lamina__free(t.least);
     lamina__free(t.cost);
     lamina__free(best.layers);

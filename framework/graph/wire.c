@@ -64,10 +64,19 @@ static lamina_status make_views(lamina__net *net, lamina_error *error) {
     return LAMINA_OK;
 }
 
-/* Where the memory of a part's shard begins in the arena. */
-static char *shard_memory(const lamina__net *net, int32_t part) {
+/* Where the memory of a part begins in the arena. */
+static char *part_memory(const lamina__net *net, int32_t part) {
+    const int32_t block = net->blocks == net->parts ? part : part / net->slices;
+    return net->arena + net->common_bytes + net->common_scratch + (size_t)block * net->shard_bytes;
+}
+
+static char *scratch_of(const lamina__net *net, const lamina__layer *layer, int32_t lane) {
+    if (layer->whole) {
+        return net->arena + net->common_bytes;
+    }
     return net->arena + net->common_bytes + net->common_scratch +
-           (size_t)(part / net->slices) * (net->shard_bytes + net->shard_scratch);
+           (size_t)net->blocks * net->shard_bytes +
+           (size_t)(lane / net->slices) * net->shard_scratch;
 }
 
 static void bind_views(lamina__net *net, lamina__views *views, int64_t samples) {
@@ -88,7 +97,7 @@ static void bind_views(lamina__net *net, lamina__views *views, int64_t samples) 
         if (store->place == LAMINA__PLACE_COMMON) {
             view->data = net->arena + store->offset + (size_t)begin * store->sample_bytes;
         } else if (store->place == LAMINA__PLACE_SHARD) {
-            view->data = all ? NULL : shard_memory(net, p) + store->offset;
+            view->data = all ? NULL : part_memory(net, p) + store->offset;
         }
     }
 }
@@ -181,13 +190,14 @@ static void point_weights(const lamina__net *net, const lamina__layer *layer, in
     const int64_t shard = l / net->slices;
     for (int32_t k = 0; k < layer->instance->n_weights; k++) {
         const lamina__net_weight *w = &net->weights[layer->first_weight + k];
+        const lamina__net_gradient *gradient = &net->gradients[layer->first_weight + k];
         weight[k] = &net->weight_views[layer->first_weight + k];
         d_weight[k] = NULL;
         if (!layer->backward) {
             continue;
         }
         lamina__weight_view(&lane->d_weight[k], w->weight,
-                            net->gradient_block + shard * net->weight_floats + w->offset);
+                            net->gradient_block + gradient->offset + shard * gradient->apart);
         d_weight[k] = &lane->d_weight[k];
     }
 }
@@ -222,8 +232,6 @@ static lamina_status wire_lane(lamina__net *net, lamina__layer *layer, int32_t l
     for (int32_t k = 0; k < instance->n_packed; k++) {
         lane->packed[k] = net->packed_block + layer->packed_offset[k];
     }
-    char *scratch =
-        layer->whole ? net->arena + net->common_bytes : shard_memory(net, l) + net->shard_bytes;
     lane->io = (lamina_io){.struct_size = sizeof(lamina_io),
                            .phase = LAMINA_TRAIN,
                            .shard = l / net->slices,
@@ -236,7 +244,7 @@ static lamina_status wire_lane(lamina__net *net, lamina__layer *layer, int32_t l
                            .d_in = d_in,
                            .d_weight = d_weight,
                            .packed = lane->packed,
-                           .scratch = scratch};
+                           .scratch = scratch_of(net, layer, l)};
     lamina__call_init(&lane->call, layer->instance, &lane->error);
     return LAMINA_OK;
 }
@@ -258,16 +266,13 @@ static void view_weights(lamina__net *net) {
 }
 
 static lamina_status allocate(lamina__net *net, lamina_error *error) {
-    const size_t weights = (size_t)net->weight_floats, shards = (size_t)net->shards,
-                 batch = (size_t)net->options.batch;
-    const size_t arena =
-        net->common_bytes + net->common_scratch + shards * (net->shard_bytes + net->shard_scratch);
-    net->weight_block = lamina__calloc(weights + 16, sizeof(float));
+    const size_t batch = (size_t)net->options.batch;
+    net->weight_block = lamina__calloc((size_t)net->weight_floats + 16, sizeof(float));
     net->state_block = lamina__calloc((size_t)net->state_floats + 16, sizeof(float));
     if (net->options.training) {
-        net->gradient_block = lamina__calloc(shards * weights + 16, sizeof(float));
+        net->gradient_block = lamina__calloc((size_t)net->gradient_floats + 16, sizeof(float));
     }
-    net->arena = lamina__alloc(arena + 64);
+    net->arena = lamina__alloc(lamina__net_memory(net).activations + 64);
     net->packed_block = lamina__alloc(net->packed_bytes + 64);
     net->loss_gradient = lamina__calloc(batch, sizeof(float));
     net->predictions = lamina__calloc(batch, sizeof(int32_t));

@@ -244,17 +244,26 @@ static void note_other(const char *path, const char *what, const char *then, con
     }
 }
 
+/* Do threads share a call? Then its kernel may add in an order that their number decides. */
+static bool shares_calls(const lamina__plan_record *plan) {
+    bool shares = plan->shards == 1 && !plan->by_shard;
+    for (size_t i = 0; i < plan->count; i++) {
+        shares = shares || plan->kernels[i].whole;
+    }
+    return shares;
+}
+
 int lamina__resume_threads(int asked, const char *path, const lamina__checkpoint *checkpoint) {
     note_other(path, "the instruction set", checkpoint->isa, lamina__onednn_isa());
     note_other(path, "oneDNN", checkpoint->onednn_version, lamina__onednn_version());
-    if (checkpoint->plan.shards != 1 || checkpoint->plan.by_shard || checkpoint->threads < 1) {
+    if (!shares_calls(&checkpoint->plan) || checkpoint->threads < 1) {
         return asked;
     }
     if (asked > 0 && asked != checkpoint->threads) {
         lamina__log(
             LAMINA_LOG_WARNING,
-            "%s was made with one shard and --threads %d, this is %d: the result may differ "
-            "in the last bits",
+            "%s was made with --threads %d, this is %d, and threads share calls: the result may "
+            "differ in the last bits",
             path, checkpoint->threads, asked);
         return asked;
     }

@@ -18,7 +18,7 @@ plan=$(ls cache/*.plan)
 body() { sed -n '2,$p' "$plan" | sed 's/^cut .*/cut 2 4 0/'; }
 crc() { gzip -c | tail -c8 | od -An -N4 -tx4 | tr -d ' '; }
 if command -v gzip >/dev/null; then
-    { echo "lamina plan 1 crc32=$(body | crc)"; body; } >sliced && mv sliced "$plan"
+    { echo "lamina plan 2 crc32=$(body | crc)"; body; } >sliced && mv sliced "$plan"
     expect 0 "$LAMINA" summary run.yaml --threads 2
     says out 'cut into 8 for 2 threads'
     expect 0 "$LAMINA" train run.yaml --out sliced --threads 2
@@ -39,6 +39,22 @@ if command -v gzip >/dev/null; then
     expect 1 "$LAMINA" checkpoint diff cut/checkpoints/last.h5 first/checkpoints/last.h5
     expect 0 "$LAMINA" test cut/checkpoints/last.h5 --quiet
     [ ! -e cache ] || fail "a test with the checkpoint's plan measured"
+
+    # The same with a layer that is called on the whole batch: its threads stay as they were.
+    expect 0 "$LAMINA" train run.yaml --out third --threads 2 --quiet
+    plan=$(ls cache/*.plan)
+    body() { sed -n '2,$p' "$plan" | sed 's/^cut .*/cut 2 4 0/; s/^layer fc1 [a-z]*/layer fc1 batch/'; }
+    { echo "lamina plan 2 crc32=$(body | crc)"; body; } >whole && mv whole "$plan"
+    expect 0 "$LAMINA" train run.yaml --out whole --threads 2 --quiet
+    expect 0 "$LAMINA" train run.yaml --out half --threads 2 --set train.max_steps=5 --quiet
+    rm -r cache
+    expect 0 "$LAMINA" checkpoint show half/checkpoints/last.h5
+    says out 'fc1 (linear), on the whole batch: '
+    expect 0 "$LAMINA" train run.yaml --out half --resume
+    says out '2 shards of 4 slices on 2 threads'
+    same_run whole half
+    expect 1 "$LAMINA" checkpoint diff half/checkpoints/last.h5 sliced/checkpoints/last.h5
+    says out 'note: other layers are called on the whole batch'
 fi
 
 # A cache that is damaged, is no folder, or is nowhere, is no matter.

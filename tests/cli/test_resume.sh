@@ -46,7 +46,7 @@ cp -r single told
 expect 0 env OMP_NUM_THREADS=2 "$LAMINA" train run.yaml --out single $slow --resume
 same_run one single
 expect 0 "$LAMINA" train run.yaml --out told ${slow%--quiet} --resume --threads 2
-says err 'made with one shard and --threads 1, this is 2'
+says err 'made with --threads 1, this is 2, and '
 
 # SIGTERM in the middle of an epoch: 143, and a checkpoint of that very step.
 "$LAMINA" train run.yaml --out term $slow 2>err &

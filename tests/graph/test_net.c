@@ -80,6 +80,8 @@ static lamina__net_options options_for(int threads, int shards) {
 
 enum { PIXELS = 2 * 6 * 6 };
 
+static char reference_kernel[] = "reference";
+
 /* The gradient of one step on a batch of n, and the loss; weights stay. */
 static float *gradient_of(test_net *t, test_batch *b, int64_t n, lamina__result *result) {
     const int64_t floats = lamina__net_weight_floats(t->net);
@@ -102,7 +104,8 @@ static double largest_difference(const float *a, const float *b, int64_t n) {
     return largest;
 }
 
-static void compare_cuts(const char *layers) {
+/* `whole`: names of layers that are called on the whole batch, NULL-terminated. */
+static void compare_cuts(const char *layers, const char *const *whole) {
     /* threads, shards, slices, keep_all */
     static const int cuts[][4] = {{1, 2, 1, 0}, {2, 2, 1, 0}, {2, 3, 1, 0}, {2, 5, 1, 0},
                                   {2, 1, 1, 0}, {2, 2, 1, 1}, {1, 1, 1, 1}, {1, 1, 3, 0},
@@ -116,6 +119,18 @@ static void compare_cuts(const char *layers) {
         lamina__net_options options = options_for(cuts[c][0], cuts[c][1]);
         options.slices = cuts[c][2];
         options.keep_all = cuts[c][3];
+        lamina__recorded_kernel kernels[8] = {{0}};
+        lamina__plan_record record = {.shards = cuts[c][1],
+                                      .slices = cuts[c][2],
+                                      .by_shard = cuts[c][1] == 1 && c % 2 == 0,
+                                      .kernels = kernels};
+        for (; whole[record.count] != NULL; record.count++) {
+            kernels[record.count] = (lamina__recorded_kernel){
+                .layer = (char *)(uintptr_t)whole[record.count],
+                .kernel = {reference_kernel, reference_kernel, reference_kernel},
+                .whole = true};
+        }
+        options.recorded = record.count > 0 ? &record : NULL;
         test_net t = test_net_make(layers, &options);
         TEST_TEXT(test_net_error(&t), "");
         for (size_t s = 0; s < 4 && t.net != NULL; s++) {
@@ -135,27 +150,68 @@ static void compare_cuts(const char *layers) {
     test_net_free(&base);
 }
 
+static const char *const none[] = {NULL};
+
 static void cuts_agree_plain(void) {
-    compare_cuts(plain);
+    compare_cuts(plain, none);
 }
 
 static void cuts_agree_branched(void) {
-    compare_cuts(branched);
+    compare_cuts(branched, none);
 }
 
 static void cuts_agree_sliced(void) {
-    compare_cuts(sliceable);
+    compare_cuts(sliceable, none);
 }
 
-/* A layer on the whole batch would have to wait for all slices, so there are none; and there are
- * never more than samples. */
+/* First, last, inner and neighbouring layers, with weights and without, in place, of which several
+ * read one value. */
+static void cuts_agree_with_whole_layers(void) {
+    static const char *const layers[][5] = {{"linear1", NULL},
+                                            {"linear1", "relu2", NULL},
+                                            {"a", NULL},
+                                            {"conv1", "relu1", "a", NULL},
+                                            {"linear2", "softmax_loss1", NULL}};
+    static const char *const branches[][5] = {
+        {"fc", NULL}, {"b", "cut", NULL}, {"sum", "noise", "loss", NULL}, {"r", "pack", NULL}};
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+        compare_cuts(plain, layers[i]);
+    }
+    for (size_t i = 0; i < sizeof branches / sizeof branches[0]; i++) {
+        compare_cuts(sliceable, branches[i]);
+        compare_cuts(branched, branches[i]);
+    }
+}
+
+/* What a layer is called on is told, and it has one gradient whatever the shards are. */
+static void whole_layers_have_one_gradient(void) {
+    lamina__recorded_kernel kernel = {.layer = (char *)(uintptr_t) "linear1", .whole = true};
+    const lamina__plan_record record = {.shards = 5, .kernels = &kernel, .count = 1};
+    size_t gradients[2];
+    for (int k = 0; k < 2; k++) {
+        lamina__net_options options = options_for(2, 5);
+        options.recorded = k == 0 ? NULL : &record;
+        test_net t = test_net_make(plain, &options);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+        for (int32_t i = 0; i < lamina__net_n_layers(t.net); i++) {
+            const bool named = strcmp(lamina__net_layer(t.net, i)->name, "linear1") == 0;
+            CU_ASSERT_EQUAL(lamina__net_is_whole(t.net, i), named && k == 1);
+        }
+        gradients[k] = lamina__net_memory(t.net).gradients;
+        test_net_free(&t);
+    }
+    const size_t weights = (12 * 8 + 12 + 4) * sizeof(float); /* bias: from a 64-byte boundary */
+    CU_ASSERT_EQUAL(gradients[0] - gradients[1], 4 * weights);
+}
+
+/* Never more than there are samples, and none where all layers have the whole batch. */
 static void slices_where_they_can_be(void) {
     static const struct {
         const char *const *layers;
         int threads, shards, slices, expected;
     } cases[] = {{&plain, 2, 2, 3, 3},    {&plain, 1, 1, 4, 4},     {&plain, 2, 1, 4, 1},
-                 {&plain, 2, 3, 100, 3},  {&sliceable, 2, 2, 2, 2}, {&branched, 2, 2, 3, 1},
-                 {&branched, 1, 1, 4, 1}, {&plain, 2, 2, 0, 1}};
+                 {&plain, 2, 3, 100, 3},  {&sliceable, 2, 2, 2, 2}, {&branched, 2, 2, 3, 3},
+                 {&branched, 1, 1, 4, 4}, {&plain, 2, 2, 0, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         lamina__net_options options = options_for(cases[i].threads, cases[i].shards);
         options.slices = cases[i].slices;
@@ -551,6 +607,8 @@ static void initialisers_are_followed(void) {
 LAMINA_TESTS({"every cut gives the same gradient", cuts_agree_plain},
              {"every cut of a branched net, too", cuts_agree_branched},
              {"every cut with slices, too", cuts_agree_sliced},
+             {"every cut with layers on the whole batch, too", cuts_agree_with_whole_layers},
+             {"layers on the whole batch have one gradient", whole_layers_have_one_gradient},
              {"a relu in its convolution", fused_relu},
              {"slices where they can be", slices_where_they_can_be},
              {"slices need less memory", slices_need_less_memory},

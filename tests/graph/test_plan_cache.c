@@ -36,6 +36,7 @@ static lamina__plan_record some_plan(void) {
         for (int pass = 0; pass < 3; pass++) {
             kernels[i].kernel[pass] = names[i][1 + pass] != NULL ? word(names[i][1 + pass]) : NULL;
         }
+        kernels[i].whole = i == 2;
     }
     return (lamina__plan_record){.shards = 2, .slices = 4, .kernels = kernels, .count = 4};
 }
@@ -48,7 +49,8 @@ static bool same_plan(const lamina__plan_record *a, const lamina__plan_record *b
     bool same = a->shards == b->shards && a->slices == b->slices && a->by_shard == b->by_shard &&
                 a->count == b->count;
     for (size_t i = 0; same && i < a->count; i++) {
-        same = same_name(a->kernels[i].layer, b->kernels[i].layer);
+        same = same_name(a->kernels[i].layer, b->kernels[i].layer) &&
+               a->kernels[i].whole == b->kernels[i].whole;
         for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
             same = same && same_name(a->kernels[i].kernel[pass], b->kernels[i].kernel[pass]);
         }
