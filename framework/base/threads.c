@@ -1,6 +1,6 @@
-/* Worker threads by OpenMP. This file alone opens parallel regions, so that the floating point
- * mode, the nesting of libraries that use OpenMP themselves, and what the thread sanitizer must be
- * told are settled in one place.
+/* Worker threads, our own and OpenMP's. This file alone opens parallel regions, so that the
+ * floating point mode, the nesting of libraries that use OpenMP themselves, and what the thread
+ * sanitizer must be told are settled in one place.
  *
  * libgomp is not instrumented: the thread sanitizer does not see that its fork, barriers and join
  * order memory. Under that sanitizer they are announced by hand; otherwise nothing of it is
@@ -8,15 +8,18 @@
 #include "base/threads.h"
 
 #include "base/cgroup.h"
+#include "base/team.h"
 
 #include <limits.h>
 #include <omp.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -210,9 +213,63 @@ static void run_thread(const region *work, int thread, int threads) {
     lamina__restore_denormals(mode);
 }
 
-WITH_REGION void lamina__parallel(int threads, lamina__thread_fn *fn, void *arg) {
+/* Has the user told OpenMP where its threads run? Ours would not know. */
+static bool user_decides(void) {
+    static const char *const names[] = {"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY",
+                                        "KMP_AFFINITY"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (getenv(names[i]) != NULL) {
+            return true;
+        }
+    }
+    return omp_get_proc_bind() != omp_proc_bind_false;
+}
+
+/* Are all regions to be OpenMP's: because it was told where its threads run, or to let them spin
+ * for ever, on processors that the team's threads would need? OpenMP looked at these when the
+ * process began; we do when the first region does. */
+static bool openmp_only(void) {
+    static atomic_int only = -1;
+    if (atomic_load_explicit(&only, memory_order_relaxed) < 0) {
+        const char *policy = getenv("OMP_WAIT_POLICY");
+        atomic_store_explicit(
+            &only, user_decides() || (policy != NULL && strcasecmp(policy, "active") == 0),
+            memory_order_relaxed);
+    }
+    return atomic_load_explicit(&only, memory_order_relaxed) != 0;
+}
+
+/* On a new thread of the team's, once. */
+static void begin_thread(void) {
+    lamina__unpin_thread(); /* it has its maker's processor */
+    (void)lamina__flush_denormals();
+    omp_set_num_threads(1);
+}
+
+void lamina__parallel(int threads, lamina__thread_fn *fn, void *arg) {
     const region work = {fn, arg};
-    if (threads <= 1) {
+    if (threads <= 1 || lamina__team_inside() || omp_in_parallel()) {
+        run_thread(&work, 0, 1);
+        return;
+    }
+    if (openmp_only()) {
+        lamina__parallel_openmp(threads, fn, arg);
+        return;
+    }
+    const unsigned mode = lamina__flush_denormals();
+    const int inner_threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    const bool done = lamina__team_run(threads, fn, arg, begin_thread);
+    omp_set_num_threads(inner_threads);
+    lamina__restore_denormals(mode);
+    if (!done) {
+        lamina__parallel_openmp(threads, fn, arg);
+    }
+}
+
+WITH_REGION void lamina__parallel_openmp(int threads, lamina__thread_fn *fn, void *arg) {
+    const region work = {fn, arg};
+    if (threads <= 1 || lamina__team_inside()) {
         run_thread(&work, 0, 1);
         return;
     }
@@ -227,17 +284,6 @@ WITH_REGION void lamina__parallel(int threads, lamina__thread_fn *fn, void *arg)
 }
 
 /* ---- Where threads run ---------------------------------------------------------------------- */
-
-static bool user_decides(void) {
-    static const char *const names[] = {"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY",
-                                        "KMP_AFFINITY"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (getenv(names[i]) != NULL) {
-            return true;
-        }
-    }
-    return omp_get_proc_bind() != omp_proc_bind_false;
-}
 
 /* To processor number `thread` of those the process may use. */
 static void pin_thread(void *arg, int thread, int threads) {
@@ -261,6 +307,7 @@ void lamina__pin_threads(int threads) {
     }
     process.pinned = true;
     lamina__parallel(threads, pin_thread, NULL);
+    lamina__parallel_openmp(threads, pin_thread, NULL);
 }
 
 void lamina__unpin_thread(void) {
@@ -270,6 +317,10 @@ void lamina__unpin_thread(void) {
 }
 
 void lamina__barrier(void) {
+    if (lamina__team_inside()) {
+        lamina__team_barrier();
+        return;
+    }
     tell_release(&barrier_point);
 #pragma omp barrier
     tell_acquire(&barrier_point);

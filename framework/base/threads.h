@@ -1,4 +1,4 @@
-/* Worker threads: how many, and the only place in Lamina that opens an OpenMP parallel region. */
+/* Worker threads: how many, and the only place in Lamina that opens a parallel region. */
 #ifndef LAMINA_BASE_THREADS_H
 #define LAMINA_BASE_THREADS_H
 
@@ -17,10 +17,18 @@ typedef void lamina__thread_fn(void *arg, int thread, int threads);
 
 /* Runs fn on `threads` threads at once (the caller is thread 0) and waits for all. Each runs with
  * denormals flushed to zero and OpenMP set to one thread, so that a library called inside stays on
- * its thread. If the system gives fewer threads, fn is told the real number. The caller's floating
- * point mode and OpenMP setting are put back. Thread sanitizer sees the fork, the barriers and the
- * join. */
+ * its thread. If the system gives fewer threads, fn is told the real number; inside a region that
+ * is one. The caller's floating point mode and OpenMP setting are put back.
+ *
+ * The threads are a team of our own (team.h), whose regions cost a third of OpenMP's; OpenMP's when
+ * the user has told OpenMP where threads run or to keep them spinning (OMP_WAIT_POLICY=active), or
+ * when several callers want threads at once. */
 void lamina__parallel(int threads, lamina__thread_fn *fn, void *arg);
+
+/* The same on OpenMP's threads, for work between which a library opens OpenMP regions itself: two
+ * sets of threads that spin on the same processors would take them from each other. Thread
+ * sanitizer sees the fork, the barriers and the join. */
+void lamina__parallel_openmp(int threads, lamina__thread_fn *fn, void *arg);
 
 /* Inside fn: waits until all threads of the region are here. */
 void lamina__barrier(void);

@@ -523,6 +523,7 @@ static void fill_io(lamina__rig *rig, const lamina__rig_call *call, int32_t shar
         .d_weight = io->list[LAMINA__ROLE_D_WEIGHT],
         .packed = io->packed,
         .scratch = lamina__field_data(&rig->fields[LAMINA__ROLE_SCRATCH][shard]),
+        .parts = 1,
     };
     io->error = (lamina_error){0};
     lamina__call_init(&io->call, rig->instance, &io->error);
@@ -538,11 +539,22 @@ typedef struct run {
     double seconds; /* of hammering */
 } run;
 
+/* In parts, which only kernels that can share the work see; the others do all of it in the first.
+ */
+static void prepare_in_parts(lamina__instance *instance, lamina__rig_io *io) {
+    enum { PARTS = 3 };
+    lamina_io part = io->io;
+    part.parts = PARTS;
+    for (part.part = 0; io->status == LAMINA_OK && part.part < PARTS; part.part++) {
+        io->status = lamina__instance_prepare_part(instance, &io->call, &part, part.part == 0);
+    }
+}
+
 static void run_shard(const run *job, int32_t shard) {
     lamina__rig_io *io = &job->rig->io[shard];
     lamina__instance *instance = job->rig->instance;
     if (job->step == 0) {
-        io->status = lamina__instance_prepare(instance, &io->call, &io->io);
+        prepare_in_parts(instance, io);
     } else if (job->step == 1) {
         io->status = lamina__instance_forward(instance, &io->call, &io->io);
     } else {

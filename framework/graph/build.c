@@ -482,6 +482,7 @@ static lamina_status build_layers(lamina__net *net, lamina__diags *diags, lamina
         if (status != LAMINA_OK) {
             report(&net->network->layers[i], diags, status, error);
         }
+        net->openmp = net->openmp || lamina__instance_opens_regions(net->layers[i].instance);
     }
     return status;
 }

@@ -56,7 +56,7 @@ static void step_end(lamina__net *net, double begin) {
 
 static void run_region(lamina__net *net, int threads, lamina__thread_fn *fn, void *arg) {
     const double begin = begin_time(net);
-    lamina__parallel(threads, fn, arg);
+    (net->openmp ? lamina__parallel_openmp : lamina__parallel)(threads, fn, arg);
     if (net->clock != NULL) {
         lamina__clock_region_end(net->clock, begin);
     }
@@ -221,11 +221,13 @@ static lamina_status collect_failure(lamina__net *net, lamina_error *error) {
 
 /* ---- Repacking ---- */
 
-/* Whole-batch layers, whose kernels may use all threads, outside any region; the others shared out
- * among threads, each with the scratch of a shard of its own. */
-static void prepare_layer(lamina__net *net, int32_t i, int32_t l) {
+/* Whole-batch layers, whose kernels may use all threads, outside any region; the others by all
+ * threads, each with the scratch of a shard of its own: a part of each layer whose kernel can share
+ * the work, other layers in turn. */
+static void prepare_layer(lamina__net *net, int32_t i, int32_t l, bool theirs) {
     lamina__lane *lane = &net->layers[i].lanes[l];
-    if (lamina__instance_prepare(net->layers[i].instance, &lane->call, &lane->io) != LAMINA_OK) {
+    if (lamina__instance_prepare_part(net->layers[i].instance, &lane->call, &lane->io, theirs) !=
+        LAMINA_OK) {
         fail_lane(net);
     }
 }
@@ -236,10 +238,15 @@ static void prepare_thread(void *arg, int thread, int threads) {
     mark(net, thread);
     for (int32_t i = 0; i < net->n_layers; i++) {
         const lamina__layer *layer = &net->layers[i];
-        if (!layer->whole && lamina__instance_has_prepare(layer->instance) &&
-            turn++ % threads == thread) {
-            prepare_layer(net, i, thread * net->slices);
+        if (layer->whole || !lamina__instance_has_prepare(layer->instance)) {
+            continue;
         }
+        lamina_io *io = &layer->lanes[thread * net->slices].io;
+        io->part = thread;
+        io->parts = threads;
+        prepare_layer(net, i, thread * net->slices, turn++ % threads == thread);
+        io->part = 0;
+        io->parts = 1;
     }
     lap(net, thread, LAMINA__CLOCK_PREPARE);
 }
@@ -255,7 +262,7 @@ static void prepare(lamina__net *net) {
             continue;
         }
         if (net->layers[i].whole) {
-            prepare_layer(net, i, 0);
+            prepare_layer(net, i, 0, true);
         } else {
             by_shard = true;
         }

@@ -100,6 +100,7 @@ struct lamina__net {
     const lamina__network *network;
     int32_t shards, slices, parts, threads; /* parts: shards * slices */
     bool all_whole;   /* one shard, several threads: kernels use the threads */
+    bool openmp;      /* regions are OpenMP's: a kernel opens some itself */
     int32_t blocks;   /* of shards' memory in the arena: parts, or shards if slices share it */
     int64_t max_part; /* samples in the largest part */
 

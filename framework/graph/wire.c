@@ -244,8 +244,10 @@ static lamina_status wire_lane(lamina__net *net, lamina__layer *layer, int32_t l
                            .d_in = d_in,
                            .d_weight = d_weight,
                            .packed = lane->packed,
+                           .parts = 1,
                            .scratch = scratch_of(net, layer, l)};
     lamina__call_init(&lane->call, layer->instance, &lane->error);
+    lane->call.openmp = net->openmp;
     return LAMINA_OK;
 }
 

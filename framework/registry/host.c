@@ -385,7 +385,8 @@ static int32_t host_parallel_for(lamina_call *call, int64_t n, int64_t grain, la
     if (threads <= 1 || n <= work.grain) {
         return fn(arg, 0, n, 0);
     }
-    lamina__parallel(threads, range_thread, &work);
+    (call_of(call)->openmp ? lamina__parallel_openmp : lamina__parallel)(threads, range_thread,
+                                                                         &work);
     return work.status;
 }
 

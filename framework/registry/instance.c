@@ -233,6 +233,20 @@ static bool is_candidate(const lamina__instance *instance, const lamina_kernel *
            fits(instance, kernel, setup, 1u << pass, passes);
 }
 
+/* Not to be timed where another kernel applies. */
+static bool is_last_resort(const lamina__instance *instance, const lamina_kernel *kernel) {
+    return (kernel->flags & LAMINA_KERNEL_LAST_RESORT) != 0 ||
+           (instance->threads > 1 && (kernel->flags & LAMINA_KERNEL_OPENS_REGIONS) != 0);
+}
+
+bool lamina__instance_opens_regions(const lamina__instance *instance) {
+    bool opens = false;
+    for (int32_t k = 0; k < instance->n_bound; k++) {
+        opens = opens || (instance->bound[k].kernel->flags & LAMINA_KERNEL_OPENS_REGIONS) != 0;
+    }
+    return opens && instance->threads > 1;
+}
+
 int32_t lamina__instance_candidates(const lamina__instance *instance, int pass,
                                     const lamina_kernel **list, int32_t max) {
     const lamina_shape *shapes[LAMINA__MAX_INPUTS];
@@ -245,8 +259,7 @@ int32_t lamina__instance_candidates(const lamina__instance *instance, int pass,
     }
     for (int resorts = 0; resorts < 2 && n == 0; resorts++) {
         for (int i = 0; kernels[i] != NULL && n < max; i++) {
-            const bool last_resort = (kernels[i]->flags & LAMINA_KERNEL_LAST_RESORT) != 0;
-            if (last_resort == (resorts == 1) &&
+            if (is_last_resort(instance, kernels[i]) == (resorts == 1) &&
                 is_candidate(instance, kernels[i], &setup, pass, passes)) {
                 list[n++] = kernels[i];
             }
@@ -373,9 +386,15 @@ int lamina__instance_has_prepare(const lamina__instance *instance) {
 
 lamina_status lamina__instance_prepare(lamina__instance *instance, lamina__call *call,
                                        const lamina_io *io) {
+    return lamina__instance_prepare_part(instance, call, io, true);
+}
+
+lamina_status lamina__instance_prepare_part(lamina__instance *instance, lamina__call *call,
+                                            const lamina_io *io, bool theirs) {
     for (int32_t k = 0; k < instance->n_bound; k++) {
         const lamina__bound_kernel *bound = &instance->bound[k];
-        if (bound->kernel->prepare == NULL) {
+        const bool shares = (bound->kernel->flags & LAMINA_KERNEL_SHARES_PREPARE) != 0;
+        if (bound->kernel->prepare == NULL || (!shares && !theirs)) {
             continue;
         }
         const lamina_status status =

@@ -95,6 +95,7 @@ typedef struct lamina__call {
     lamina_error *error; /* where fail() writes */
     lamina__call_kind kind;
     int32_t threads; /* for parallel_for */
+    int32_t openmp;  /* 1: on OpenMP's threads; a kernel of the net's opens regions itself */
     int64_t step;    /* for uniform */
 } lamina__call;
 
@@ -124,9 +125,13 @@ lamina_status lamina__instance_bind(lamina__instance *, const char *const wanted
 /* The name of the kernel that has a pass, or NULL. */
 const char *lamina__instance_kernel(const lamina__instance *, int pass);
 
-/* The kernels worth timing for a pass, in order of preference: those that apply, a last resort only
- * where nothing else does. A TOGETHER kernel is a candidate of the forward pass and stands for all.
- * Fills at most `max`, returns how many; 0 when this layer has no such pass. After setup(). */
+/* Does one of its kernels open OpenMP regions of its own? After bind(). */
+bool lamina__instance_opens_regions(const lamina__instance *);
+
+/* The kernels worth timing for a pass, in order of preference: those that apply, a last resort, and
+ * what opens OpenMP regions, only where nothing else does. A TOGETHER kernel is a candidate of the
+ * forward pass and stands for all. Fills at most `max`, returns how many; 0 when this layer has no
+ * such pass. After setup(). */
 int32_t lamina__instance_candidates(const lamina__instance *, int pass, const lamina_kernel **list,
                                     int32_t max);
 
@@ -135,7 +140,12 @@ const lamina_kernel *const *lamina__instance_kernels(const lamina__instance *);
 
 void lamina__call_init(lamina__call *, lamina__instance *, lamina_error *error);
 
+/* All of it; io->parts is 1. */
 lamina_status lamina__instance_prepare(lamina__instance *, lamina__call *, const lamina_io *);
+/* Part io->part of io->parts, for kernels that share the work; the others' too if it is `theirs`.
+ */
+lamina_status lamina__instance_prepare_part(lamina__instance *, lamina__call *, const lamina_io *,
+                                            bool theirs);
 int lamina__instance_has_prepare(const lamina__instance *);
 lamina_status lamina__instance_forward(const lamina__instance *, lamina__call *, const lamina_io *);
 /* Is there anything to do in a pass, 0 .. LAMINA__N_PASSES - 1? A type without kernels does all of

@@ -29,8 +29,10 @@
 #define MIN_KERNEL_SIZE           SIZE_THROUGH(lamina_kernel, destroy)
 #define MIN_PARAM_SIZE            SIZE_THROUGH(lamina_param, reserved)
 
-#define ALL_PASSES       (LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA | LAMINA_PASS_BACKWARD_WEIGHTS)
-#define ALL_KERNEL_FLAGS ((uint32_t)(LAMINA_KERNEL_TOGETHER | LAMINA_KERNEL_LAST_RESORT))
+#define ALL_PASSES (LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA | LAMINA_PASS_BACKWARD_WEIGHTS)
+#define ALL_KERNEL_FLAGS                                                                           \
+    ((uint32_t)(LAMINA_KERNEL_TOGETHER | LAMINA_KERNEL_LAST_RESORT | LAMINA_KERNEL_OPENS_REGIONS | \
+                LAMINA_KERNEL_SHARES_PREPARE))
 
 /* A type as the registry keeps it: the entry, and the copies it points to. */
 typedef struct kept_type {

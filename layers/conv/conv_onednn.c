@@ -32,6 +32,7 @@ const lamina_kernel lamina__conv_onednn = {
     .name = "onednn",
     .doc = "oneDNN's convolution, channels-last.",
     .passes = LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA | LAMINA_PASS_BACKWARD_WEIGHTS,
+    .flags = LAMINA_KERNEL_OPENS_REGIONS,
     .applies = applies,
     .create = create,
     .prepare = lamina__onednn_prepare,

@@ -93,6 +93,7 @@ const lamina_kernel lamina__linear_onednn = {
     .name = "onednn",
     .doc = "oneDNN's matrix product.",
     .passes = LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA | LAMINA_PASS_BACKWARD_WEIGHTS,
+    .flags = LAMINA_KERNEL_OPENS_REGIONS,
     .run = run};
 
 #endif

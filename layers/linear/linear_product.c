@@ -235,25 +235,56 @@ static int32_t forward(void *arg, int64_t begin, int64_t end, int32_t thread) {
 
 /* ---- Backward ------------------------------------------------------------------------------ */
 
+/* Asks for rows begin .. end-1 of the columns of W that are used next. They lie far apart, so the
+ * processor does not guess them, and another thread may have updated them last. */
+static void fetch_rows(const work *w, const float *at, int64_t begin, int64_t end) {
+    const int64_t features = w->linear->features;
+    for (int64_t o = begin; o < end; o++) {
+        for (int64_t f = 0; f < w->p->wide; f += 16) {
+            __builtin_prefetch(at + o * features + f);
+        }
+    }
+}
+
+/* One panel of features, `some` units from tile->b on: samples in blocks, while the `next` ones are
+ * fetched bit by bit. */
+static void backward_block(const work *w, int64_t vectors, int64_t some, const float *next,
+                           lamina__product_tile *tile) {
+    const product *p = w->p;
+    const int64_t samples = w->io->samples;
+    const int64_t blocks = (samples + p->isa->rows - 1) / p->isa->rows;
+    for (int64_t i = 0; i < blocks; i++) {
+        const int64_t first = samples * i / blocks, count = samples * (i + 1) / blocks - first;
+        fetch_rows(w, next, some * i / blocks, some * (i + 1) / blocks);
+        tile->a_at = p->by_units + first;
+        tile->c_at = p->by_features + first;
+        p->isa->block[count - 1][vectors - 1](tile);
+    }
+}
+
 /* Panels begin .. end-1 of the features. */
 static int32_t backward_data(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const work *w = arg;
     const product *p = w->p;
     const int64_t features = w->linear->features, units = w->linear->units;
+    const float *weight = w->io->weight[0]->data;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
         const lamina__panel panel = lamina__panel_of(p->isa, features, i);
-        lamina__product_tile tile = {.walk = {.a_step = {1, 0}, .b_step = {features, 0}},
-                                     .c = (float *)w->io->d_in[0]->data + panel.first,
-                                     .last = panel.last};
+        const int64_t after = i + 1 < end ? lamina__panel_of(p->isa, features, i + 1).first : 0;
+        lamina__product_tile tile = {
+            .walk = {.n = {0, 1}, .a_step = {1, 0}, .b_step = {features, 0}},
+            .c = (float *)w->io->d_in[0]->data + panel.first,
+            .last = panel.last};
         for (int64_t o = 0; o < units; o += UNITS) {
-            tile.walk.n[0] = at_most(units - o, UNITS);
-            tile.walk.n[1] = 1;
+            const int64_t some = at_most(units - o, UNITS), left = at_most(units - o - some, UNITS);
+            tile.walk.n[0] = some;
             tile.a = (const float *)w->io->d_out[0]->data + o;
-            tile.b = (const float *)w->io->weight[0]->data + o * features + panel.first;
+            tile.b = weight + o * features + panel.first;
             tile.add = o > 0;
-            multiply(p->isa, p->isa->block, panel.vectors, w->io->samples, p->by_units,
-                     p->by_features, &tile);
+            backward_block(w, panel.vectors, left > 0 ? left : at_most(units, UNITS),
+                           left > 0 ? weight + (o + some) * features + panel.first : weight + after,
+                           &tile);
         }
     }
     return LAMINA_OK;

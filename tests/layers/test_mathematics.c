@@ -91,6 +91,7 @@ static void call_layer(lamina__instance *instance, layer_run *run) {
     void *const packs[] = {packed[0], packed[1], packed[2], packed[3]};
     const lamina_io io = {.struct_size = sizeof(io),
                           .phase = LAMINA_TRAIN,
+                          .parts = 1,
                           .samples = instance->in[0].dim[0],
                           .batch = instance->in[0].dim[0],
                           .in = ins,

@@ -216,9 +216,9 @@ static void kernels(void) {
     two.struct_size = sizeof(two);
     two.passes = 8;
     refuses(&type, "kernel \"other\": passes 0x8");
-    two.passes = LAMINA_PASS_FORWARD;
-    two.flags = 4;
-    refuses(&type, "kernel \"other\": flags 0x4");
+    two.passes = 1u << 20;
+    two.flags = 1u << 20;
+    refuses(&type, "kernel \"other\": flags 0x100000");
     two.flags = 0;
     two.run = NULL;
     refuses(&type, "kernel \"other\" has no run()");

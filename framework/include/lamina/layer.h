@@ -250,8 +250,7 @@ enum { LAMINA_TRAIN = 1, LAMINA_EVAL = 2 };
 typedef struct lamina_io {
     size_t struct_size;
     int32_t phase; /* LAMINA_TRAIN or LAMINA_EVAL */
-    int32_t shard; /* 0 .. shards-1; one shard's samples may come in several calls, one by one:
-                      forward and backward of the first, then of the next */
+    int32_t shard; /* 0 .. shards-1; one shard's samples may come in several calls, one by one */
     int64_t first_sample; /* of this call, in the batch */
     int64_t samples;      /* in this call */
     int64_t batch;        /* samples in the whole batch */
@@ -266,6 +265,7 @@ typedef struct lamina_io {
     const lamina_tensor *const *d_weight; /* to add to, stored as the weight; NULL entry: frozen */
     void *const *packed;
     void *scratch;
+    int32_t part, parts; /* prepare() of a kernel with LAMINA_KERNEL_SHARES_PREPARE; else 0 and 1 */
 } lamina_io;
 
 /* ---- Kernels ------------------------------------------------------------------------------- */
@@ -281,7 +281,14 @@ enum {
     LAMINA_KERNEL_TOGETHER = 1u << 0,
     /* A plain reference: not worth timing where another kernel applies. A host that does not know
      * the bit refuses the kernel, so it is for built-in layers. */
-    LAMINA_KERNEL_LAST_RESORT = 1u << 1
+    LAMINA_KERNEL_LAST_RESORT = 1u << 1,
+    /* With several threads in a call it opens OpenMP regions of its own, so all regions of such a
+     * net are OpenMP's, which cost more. For built-in layers, likewise. */
+    LAMINA_KERNEL_OPENS_REGIONS = 1u << 2,
+    /* prepare() does part io->part of io->parts of its work; it is called for all parts, at once and
+     * each with scratch of its own. Without it the whole is done in one call. For built-in layers,
+     * likewise. */
+    LAMINA_KERNEL_SHARES_PREPARE = 1u << 3
 };
 
 /* One way to compute a layer. A layer with several lists them in order of preference, the plain-C
