@@ -216,7 +216,7 @@ static void kernels(void) {
     two.struct_size = sizeof(two);
     two.passes = 8;
     refuses(&type, "kernel \"other\": passes 0x8");
-    two.passes = 1u << 20;
+    two.passes = LAMINA_PASS_FORWARD;
     two.flags = 1u << 20;
     refuses(&type, "kernel \"other\": flags 0x100000");
     two.flags = 0;
