@@ -10,8 +10,15 @@
  * once, at the speed of the cache it lies in. (Copying the panels of W that backward data reads was
  * slower for 8, 32, 64 and 128 samples.)
  *
- * A sum is made in blocks of its own length, in an order that depends on the batch's size but
- * neither on the threads nor on how many of its samples are in a call. */
+ * Several threads share a call by units, so each goes through its own rows of W in all passes, and
+ * through their gradients: the update, too, gives a thread about the same rows, and they stay in
+ * the caches of one core. Backward data then sums over units: each thread makes a dX of its own
+ * ones, and these are added; where they would be larger than W the threads share the features
+ * instead.
+ *
+ * A sum is made in blocks of its own length, in an order that depends on the batch's size and,
+ * where threads share a call of backward data, on their number, but not on how many of the batch's
+ * samples are in a call. */
 #include "layers/linear/linear.h"
 
 #if !LAMINA_LAYERS_F64
@@ -28,14 +35,15 @@ enum {
 
 typedef struct product {
     const lamina__product_isa *isa;
-    int64_t batch;         /* decides how forward computes: not what one call gets of it */
-    int32_t relu;          /* 1: forward ends with max(0, y) */
-    int64_t wide;          /* columns of the widest panel */
-    int64_t thread_floats; /* scratch of each thread */
-    int64_t *by_features;  /* i * features, */
-    int64_t *by_units;     /* i * units, */
-    int64_t *by_wide;      /* i * wide, */
-    int64_t *by_one;       /* and i, for the rows of products */
+    int64_t batch;          /* decides how forward computes: not what one call gets of it */
+    int32_t relu;           /* 1: forward ends with max(0, y) */
+    int64_t wide;           /* columns of the widest panel */
+    int64_t thread_floats;  /* scratch of each thread, forward */
+    int32_t by_units_apart; /* 1: threads share backward data by units; see below */
+    int64_t *by_features;   /* i * features, */
+    int64_t *by_units;      /* i * units, */
+    int64_t *by_wide;       /* i * wide, */
+    int64_t *by_one;        /* and i, for the rows of products */
 } product;
 
 /* One run of one pass, as the threads share it. */
@@ -43,6 +51,7 @@ typedef struct work {
     const lamina__linear *linear;
     const product *p;
     const lamina_io *io;
+    int64_t parts; /* of backward data by units */
 } work;
 
 static int64_t *make_steps(lamina_call *call, int64_t n, int64_t step) {
@@ -82,6 +91,12 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     if ((passes & LAMINA_PASS_FORWARD) != 0) { /* X turned around, and Y before it is turned back */
         p->thread_floats = (FEATURES + units) * p->wide;
         status = call->host->add_scratch(call, (size_t)(p->thread_floats * setup->threads) *
+                                                   sizeof(float));
+    }
+    const int64_t others = setup->threads - 1;
+    p->by_units_apart = others > 0 && others * samples <= units;
+    if (status >= 0 && p->by_units_apart && (passes & LAMINA_PASS_BACKWARD_DATA) != 0) {
+        status = call->host->add_scratch(call, (size_t)(others * samples * linear->features) *
                                                    sizeof(float));
     }
     return status < 0 ? status : LAMINA_OK;
@@ -262,32 +277,90 @@ static void backward_block(const work *w, int64_t vectors, int64_t some, const f
     }
 }
 
+/* A panel of features, units begin .. end-1. The panel after it begins at feature `after`. */
+static void backward_panel(const work *w, lamina__panel panel, int64_t after, int64_t begin,
+                           int64_t end, float *d_in) {
+    const int64_t features = w->linear->features;
+    const float *weight = w->io->weight[0]->data;
+    lamina__product_tile tile = {.walk = {.n = {0, 1}, .a_step = {1, 0}, .b_step = {features, 0}},
+                                 .c = d_in + panel.first,
+                                 .last = panel.last};
+    for (int64_t o = begin; o < end; o += UNITS) {
+        const int64_t some = at_most(end - o, UNITS), left = at_most(end - o - some, UNITS);
+        const float *next = left > 0 ? weight + (o + some) * features + panel.first
+                                     : weight + begin * features + after;
+        tile.walk.n[0] = some;
+        tile.a = (const float *)w->io->d_out[0]->data + o;
+        tile.b = weight + o * features + panel.first;
+        tile.add = o > begin;
+        backward_block(w, panel.vectors, left > 0 ? left : at_most(end - begin, UNITS), next,
+                       &tile);
+    }
+}
+
 /* Panels begin .. end-1 of the features. */
-static int32_t backward_data(void *arg, int64_t begin, int64_t end, int32_t thread) {
+static int32_t backward_panels(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const work *w = arg;
     const product *p = w->p;
-    const int64_t features = w->linear->features, units = w->linear->units;
-    const float *weight = w->io->weight[0]->data;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const lamina__panel panel = lamina__panel_of(p->isa, features, i);
-        const int64_t after = i + 1 < end ? lamina__panel_of(p->isa, features, i + 1).first : 0;
-        lamina__product_tile tile = {
-            .walk = {.n = {0, 1}, .a_step = {1, 0}, .b_step = {features, 0}},
-            .c = (float *)w->io->d_in[0]->data + panel.first,
-            .last = panel.last};
-        for (int64_t o = 0; o < units; o += UNITS) {
-            const int64_t some = at_most(units - o, UNITS), left = at_most(units - o - some, UNITS);
-            tile.walk.n[0] = some;
-            tile.a = (const float *)w->io->d_out[0]->data + o;
-            tile.b = weight + o * features + panel.first;
-            tile.add = o > 0;
-            backward_block(w, panel.vectors, left > 0 ? left : at_most(units, UNITS),
-                           left > 0 ? weight + (o + some) * features + panel.first : weight + after,
-                           &tile);
-        }
+        const lamina__panel panel = lamina__panel_of(p->isa, w->linear->features, i);
+        const lamina__panel next =
+            lamina__panel_of(p->isa, w->linear->features, i + 1 < end ? i + 1 : begin);
+        backward_panel(w, panel, next.first, 0, w->linear->units, w->io->d_in[0]->data);
     }
     return LAMINA_OK;
+}
+
+/* What the units begin .. end-1 of a thread give to all features: the first thread's in place, the
+ * others' in scratch. */
+static int32_t backward_units(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const work *w = arg;
+    const product *p = w->p;
+    const int64_t features = w->linear->features, panels = lamina__n_panels(p->isa, features);
+    float *d_in = thread == 0 ? w->io->d_in[0]->data
+                              : (float *)w->io->scratch + (thread - 1) * w->io->samples * features;
+    for (int64_t i = 0; i < panels; i++) {
+        const lamina__panel next = lamina__panel_of(p->isa, features, (i + 1) % panels);
+        backward_panel(w, lamina__panel_of(p->isa, features, i), next.first, begin, end, d_in);
+    }
+    return LAMINA_OK;
+}
+
+LAMINA__VECTOR_CLONES
+static void add(const float *restrict from, int64_t n, float *restrict to) {
+    for (int64_t i = 0; i < n; i++) {
+        to[i] += from[i];
+    }
+}
+
+/* Floats begin .. end-1 of d_in: what the other threads made of theirs, in their order. */
+static int32_t add_parts(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const work *w = arg;
+    const int64_t floats = w->io->samples * w->linear->features;
+    (void)thread;
+    for (int64_t i = 0; i < w->parts - 1; i++) {
+        add((const float *)w->io->scratch + i * floats + begin, end - begin,
+            (float *)w->io->d_in[0]->data + begin);
+    }
+    return LAMINA_OK;
+}
+
+static int32_t backward_data(lamina_call *call, work *w) {
+    enum { GRAIN = 8, FLOATS = 1024 };
+    const int32_t threads = w->linear->threads;
+    if (!w->p->by_units_apart) {
+        return lamina__spread(call, threads, lamina__n_panels(w->p->isa, w->linear->features), 1,
+                              backward_panels, w);
+    }
+    const int64_t most = w->linear->units / GRAIN;
+    w->parts = most < threads ? (most > 1 ? most : 1) : threads;
+    const int32_t status =
+        lamina__spread(call, threads, w->linear->units, GRAIN, backward_units, w);
+    return status != LAMINA_OK || w->parts < 2
+               ? status
+               : lamina__spread(call, threads, w->io->samples * w->linear->features, FLOATS,
+                                add_parts, w);
 }
 
 /* Rows begin .. end-1 of dW, a block of them at a time: they are gone through as they lie. */
@@ -325,10 +398,7 @@ static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t p
         return lamina__spread(call, linear->threads, linear->units, GRAIN, forward, &w);
     }
     if (pass == LAMINA_PASS_BACKWARD_DATA) {
-        return io->d_in[0] == NULL ? LAMINA_OK
-                                   : lamina__spread(call, linear->threads,
-                                                    lamina__n_panels(w.p->isa, linear->features), 1,
-                                                    backward_data, &w);
+        return io->d_in[0] == NULL ? LAMINA_OK : backward_data(call, &w);
     }
     if (linear->bias && io->d_weight[1] != NULL) {
         w.p->isa->sum_rows(io->samples, linear->units, io->d_out[0]->data, io->d_weight[1]->data);
