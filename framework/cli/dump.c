@@ -112,7 +112,8 @@ static void add_batch(dump *d, const lamina__batch *batch, const lamina__source 
     lamina_tensor view;
     float *logical = room(d, &images), *numbers = room(d, &labels);
     if (logical != NULL && numbers != NULL) {
-        lamina__tensor_view(&view, &images, (void *)batch->images);
+        lamina__batch_fill(batch, 0, batch->samples);
+        lamina__tensor_view(&view, &images, batch->images);
         lamina__tensor_to_logical(&view, logical);
         add(d, &images, logical, "/input");
         for (int64_t i = 0; i < batch->samples; i++) {

@@ -68,15 +68,16 @@ typedef struct part {
     double seconds;
 } part;
 
-enum { N_PARTS = 5 };
+enum { N_PARTS = 6 };
 
 static void list_parts(const lamina__profile *profile, part parts[N_PARTS]) {
     const lamina__net_times *net = &profile->part;
     parts[0] = (part){"data_wait", "waiting for data", profile->data_wait};
-    parts[1] = (part){"prepare", "repacking weights", net->prepare};
-    parts[2] = (part){"update", "reduction and optimizer", net->update};
-    parts[3] = (part){"waiting", "waiting for other threads", net->waiting};
-    parts[4] = (part){"other", "other", net->other};
+    parts[1] = (part){"input", "normalising images", net->input};
+    parts[2] = (part){"prepare", "repacking weights", net->prepare};
+    parts[3] = (part){"update", "reduction and optimizer", net->update};
+    parts[4] = (part){"waiting", "waiting for other threads", net->waiting};
+    parts[5] = (part){"other", "other", net->other};
 }
 
 /* ---- The table ---- */

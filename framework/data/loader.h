@@ -1,29 +1,31 @@
-/* The loader: reads ahead. One thread turns samples into normalised float32 channels-last batches,
- * in the next of a few buffers, while the network works on another. Nothing is allocated after
- * open, and no lock is held while either side works.
+/* The loader: reads ahead. One thread gathers samples in the next of some buffers while the network
+ * works on another; the network's threads normalise them, each those it computes with. Nothing is
+ * allocated after open, and no lock is held while either side works.
  *
  * The order of an epoch is a permutation computed from (seed, epoch), so a position in the data is
  * two integers. */
 #ifndef LAMINA_DATA_LOADER_H
 #define LAMINA_DATA_LOADER_H
 
+#include "data/pixels.h"
 #include "data/source.h"
 
+/* With pixels, images are what lamina__batch_fill() makes of them: whoever computes with a part of
+ * the batch does so first, so that the images are in its cache. */
 typedef struct lamina__batch {
-    const float *images;   /* (samples, H, W, C), 64-byte aligned */
+    float *images;         /* (samples, H, W, C), 64-byte aligned */
+    const uint8_t *pixels; /* the same before normalisation; NULL: images are ready */
+    const lamina__pixels *normalizer;
+    int64_t image_size;    /* H * W * C */
     const int32_t *labels; /* (samples) */
     int64_t samples;       /* the last batch of an epoch may have fewer than the others */
     int64_t position;      /* samples of this epoch before this batch */
     int64_t epoch;
 } lamina__batch;
 
-/* x -> (x / 255 - mean[c]) / std[c]. `mean: 0.13` or one value for each channel. */
-typedef struct lamina__normalize {
-    lamina_real_list mean, std;
-} lamina__normalize;
-
-extern const lamina_param lamina__normalize_params[];
-extern const size_t lamina__normalize_n_params;
+/* Makes images begin .. end-1 from their pixels; does nothing when there are none. Any thread, also
+ * again, but not the same images on two at once. */
+void lamina__batch_fill(const lamina__batch *, int64_t begin, int64_t end);
 
 typedef struct lamina__loader_options {
     int64_t batch;

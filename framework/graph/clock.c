@@ -127,12 +127,13 @@ lamina__net_times lamina__net_times_now(const lamina__net *net) {
     }
     lamina__net_times times = {.steps = clock->steps,
                                .seconds = clock->seconds,
+                               .input = mean_of(clock, LAMINA__CLOCK_INPUT),
                                .prepare = mean_of(clock, LAMINA__CLOCK_PREPARE),
                                .update = mean_of(clock, LAMINA__CLOCK_UPDATE)};
     for (int32_t c = lamina__clock_pass(0, 0); c < n_counters(clock); c++) {
         times.passes += mean_of(clock, c);
     }
-    times.waiting = clock->regions - times.passes - times.prepare - times.update;
+    times.waiting = clock->regions - times.passes - times.input - times.prepare - times.update;
     times.other = clock->seconds - clock->regions;
     return times;
 }

@@ -2,10 +2,10 @@
  * each pass of each layer, and what the rest of the step was; without a clock a step pays one
  * branch for each pass.
  *
- * A step's wall time is, on the average of the threads: the passes + prepare + update + waiting +
- * other. The threads are those that take shards; with fewer shards than threads the others count in
- * the update alone. A pass of a layer that is called on the whole batch counts for every thread:
- * its kernel has them all. */
+ * A step's wall time is, on the average of the threads: the passes + input + prepare + update +
+ * waiting + other. The threads are those that take shards; with fewer shards than threads the
+ * others count in the update alone. A pass of a layer that is called on the whole batch counts for
+ * every thread: its kernel has them all. */
 #ifndef LAMINA_GRAPH_CLOCK_H
 #define LAMINA_GRAPH_CLOCK_H
 
@@ -15,6 +15,7 @@ typedef struct lamina__net_times {
     int64_t steps;  /* steps and evaluations that succeeded */
     double seconds; /* their wall time; what follows is part of it, means over the threads */
     double passes;  /* all passes of all layers */
+    double input;   /* normalising images */
     double prepare; /* repacking weights */
     double update;  /* the sum of the shards' gradients, and the optimizer */
     double waiting; /* for other threads: at the end of a parallel region, or for its start */

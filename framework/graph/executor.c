@@ -144,11 +144,28 @@ static void fail_lane(lamina__net *net) {
     __atomic_store_n(&net->failed, 1, __ATOMIC_RELAXED);
 }
 
+/* The first unit makes the images it is given; a whole-batch one with all threads. */
+static void fill_part(lamina__net *net, int32_t part, int32_t parts, int32_t thread) {
+    const int64_t samples = net->batch->samples;
+    lamina__batch_fill(net->batch, lamina__part_begin(samples, part, parts),
+                       lamina__part_begin(samples, part + 1, parts));
+    lap(net, thread, LAMINA__CLOCK_INPUT);
+}
+
+static void fill_thread(void *arg, int thread, int threads) {
+    lamina__net *net = arg;
+    mark(net, thread);
+    fill_part(net, thread, threads, thread);
+}
+
 static void run_lane(const unit_work *work, int32_t l, int32_t thread) {
     lamina__net *net = work->net;
     const lamina__unit *unit = work->unit;
     if (net->layers[unit->begin].lanes[l].io.samples == 0) {
         return; /* fewer samples than parts */
+    }
+    if (work->forward && unit->begin == 0 && !unit->whole) {
+        fill_part(net, l, net->parts, thread);
     }
     lamina_status status = LAMINA_OK;
     for (int32_t i = unit->begin; work->forward && status == LAMINA_OK && i < unit->end; i++) {
@@ -186,6 +203,9 @@ static void run_unit(lamina__net *net, int32_t u, bool forward, bool backward) {
     unit_work work = {net, &net->units[u], forward, backward};
     if (net->failed) {
         return;
+    }
+    if (net->units[u].whole && forward && u == 0 && net->batch->pixels != NULL) {
+        run_region(net, net->threads, fill_thread, net);
     }
     if (net->units[u].whole) {
         mark(net, 0);

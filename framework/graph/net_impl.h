@@ -176,6 +176,7 @@ void lamina__net_bind_batch(lamina__net *, const lamina__batch *);
 enum lamina__clock_counter {
     LAMINA__CLOCK_PREPARE = 0,
     LAMINA__CLOCK_UPDATE,
+    LAMINA__CLOCK_INPUT, /* normalising images */
     LAMINA__CLOCK_PASSES /* from here on: the passes of each layer */
 };
 static inline int32_t lamina__clock_pass(int32_t layer, int pass) {

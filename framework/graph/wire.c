@@ -146,7 +146,7 @@ void lamina__net_bind_batch(lamina__net *net, const lamina__batch *batch) {
         const int64_t begin =
             p == net->parts ? 0 : lamina__part_begin(batch->samples, p, net->parts);
         /* Layers only read their inputs. */
-        data->data.view[p].data = (float *)(uintptr_t)(batch->images + begin * size);
+        data->data.view[p].data = batch->images + begin * size;
         target->data.view[p].data = (int32_t *)(uintptr_t)(batch->labels + begin);
     }
     net->batch = batch;

@@ -144,6 +144,7 @@ static lamina_status run_timed(stretch *s, lamina__profile *profile) {
         .steps = sum.steps,
         .seconds = sum.seconds / n,
         .passes = sum.passes / n,
+        .input = sum.input / n,
         .prepare = sum.prepare / n,
         .update = sum.update / n,
         .waiting = sum.waiting / n,

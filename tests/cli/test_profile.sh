@@ -23,7 +23,7 @@ says out 'conv1          forward '
 says out 'conv1          backward_weights '
 says out 'softmax_loss1  backward '
 ! grep 'conv1 *backward_data' out >/dev/null || fail "a gradient of the images"
-for line in 'waiting for data' 'repacking weights' 'reduction and optimizer' \
+for line in 'waiting for data' 'normalising images' 'repacking weights' 'reduction and optimizer' \
     'waiting for other threads' 'other ' 'Without the clock a step takes '; do
     says out "$line"
 done
@@ -43,8 +43,8 @@ for options in '--threads 1' '--threads 2' '--threads 2 --kernels reference' '--
     is_json out
     sed 's/.*"timed":{\([^}]*\)}.*/\1/' out | tr ',' '\n' >timed
     awk -F: '/seconds/ { step = $2 }
-        /passes|data_wait|prepare|update|waiting|other/ { sum += $2; n++ }
-        END { exit !(n == 6 && sum > 0.999 * step && sum < 1.001 * step) }' timed ||
+        /passes|data_wait|input|prepare|update|waiting|other/ { sum += $2; n++ }
+        END { exit !(n == 7 && sum > 0.999 * step && sum < 1.001 * step) }' timed ||
         fail "$options: the parts are not the step: $(cat timed)"
     grep -o '"kernel":"[^"]*","seconds":[-0-9.e+]*' out | sed 's/.*://' >passes
     near "$(awk '{ sum += $1 } END { print sum }' passes)" "$(sed -n 's/^"passes"://p' timed)" ||

@@ -87,6 +87,8 @@ static void check_rest(lamina__loader *loader, const made_source *made, int64_t 
         CU_ASSERT_EQUAL(got->position, position);
         CU_ASSERT_EQUAL(got->epoch, epoch);
         CU_ASSERT_EQUAL((uintptr_t)got->images % 64, 0);
+        lamina__batch_fill(got, 0, got->samples / 2);
+        lamina__batch_fill(got, got->samples / 2, got->samples);
         for (int64_t i = 0; i < got->samples; i++) {
             int64_t index = order[position + i];
             wrong += got->labels[i] != made->labels[index];
@@ -143,6 +145,7 @@ static void test_epochs_differ(void) {
         const lamina__batch *batch = lamina__loader_next(loader);
         CU_ASSERT_PTR_NOT_NULL_FATAL(batch);
         int same = 0, in_order = 0;
+        lamina__batch_fill(batch, 0, 200);
         for (int i = 0; i < 200; i++) {
             float value = batch->images[15 * i];
             same += epoch == 1 && value == first[i];
@@ -221,6 +224,7 @@ static void test_batch_is_left_alone(void) {
             nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
         }
         CU_ASSERT_EQUAL(batch->position, 10 * k);
+        lamina__batch_fill(batch, 0, 10);
         CU_ASSERT_EQUAL(batch->images[0], (float)(pixel_of(10 * k, 0) / 255.0));
         CU_ASSERT_EQUAL(batch->images[9 * 15], (float)(pixel_of(10 * k + 9, 0) / 255.0));
     }

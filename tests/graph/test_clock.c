@@ -52,9 +52,10 @@ static void check_sum(const test_net *t, int64_t steps) {
     CU_ASSERT(times.seconds > 0 && times.passes > 0 && times.prepare > 0);
     CU_ASSERT(times.waiting > 0);
     CU_ASSERT(times.other > 0);
-    CU_ASSERT_DOUBLE_EQUAL(
-        times.seconds, times.passes + times.prepare + times.update + times.waiting + times.other,
-        1e-9 * times.seconds);
+    CU_ASSERT_DOUBLE_EQUAL(times.seconds,
+                           times.passes + times.input + times.prepare + times.update +
+                               times.waiting + times.other,
+                           1e-9 * times.seconds);
     for (int32_t i = 0; i < lamina__net_n_layers(t->net); i++) {
         for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
             const double mean = lamina__net_pass_mean(t->net, i, pass);

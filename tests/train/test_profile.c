@@ -36,8 +36,8 @@ static void check_numbers(const lamina__profile *p) {
     }
     CU_ASSERT(passes > 0 && p->data_wait > 0 && part->waiting > 0 && part->other > 0);
     CU_ASSERT_DOUBLE_EQUAL(passes, part->passes, 1e-6 * p->total);
-    CU_ASSERT_DOUBLE_EQUAL(part->passes + part->prepare + part->update + part->waiting +
-                               part->other + p->data_wait,
+    CU_ASSERT_DOUBLE_EQUAL(part->passes + part->input + part->prepare + part->update +
+                               part->waiting + part->other + p->data_wait,
                            p->total, 1e-6 * p->total);
     CU_ASSERT(p->step_seconds >= p->net_seconds && p->net_seconds > 0);
     CU_ASSERT(isfinite(p->peak) && p->peak > 0);
