@@ -446,9 +446,8 @@ static void update_range(const update_work *work, int thread, int32_t w, int64_t
     float gradient[LAMINA__PIECE];
     for (int64_t at = begin; at < end; at += LAMINA__PIECE) {
         const int64_t count = end - at < LAMINA__PIECE ? end - at : LAMINA__PIECE;
-        lamina__take_gradients(block + (at - net->weights[w].offset), from->apart, from->copies,
-                               count, gradient);
-        if (!lamina__all_finite(gradient, count)) {
+        if (!lamina__take_gradients(block + (at - net->weights[w].offset), from->apart,
+                                    from->copies, count, gradient)) {
             net->not_finite[thread].gradient = w;
             continue;
         }

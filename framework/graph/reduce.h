@@ -10,8 +10,8 @@
 enum { LAMINA__PIECE = 256 };
 
 /* sum[i] = the shards' gradient[i], gradient[i + apart] ..., added by pairs at growing distance;
- * they become 0. count: at most LAMINA__PIECE. */
-void lamina__take_gradients(float *gradient, int64_t apart, int32_t shards, int64_t count,
+ * they become 0. count: at most LAMINA__PIECE. Are the sums finite? */
+bool lamina__take_gradients(float *gradient, int64_t apart, int32_t shards, int64_t count,
                             float *sum);
 
 bool lamina__all_finite(const float *values, int64_t count);
