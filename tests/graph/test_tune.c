@@ -142,8 +142,64 @@ static const lamina_layer_type speed_type = COPY_TYPE("test_speed", speed_kernel
                                half_joint_type = COPY_TYPE("test_half_joint", half_joint_kernels),
                                packs_type = COPY_TYPE("test_packs", pack_kernels),
                                plain_type = COPY_TYPE("test_plain", plain_kernels);
-static const lamina_layer_type *const types[] = {
-    &speed_type, &bad_type, &joint_type, &half_joint_type, &packs_type, &plain_type, NULL};
+
+/* ---- Layers with weights, faster on the whole batch, or slower ---- */
+
+enum { WEIGHTS = 20000 };
+
+static int32_t weight_setup(void *self, lamina_call *call, const lamina_setup *setup) {
+    const lamina_weight weight = {.struct_size = sizeof weight,
+                                  .name = "weight",
+                                  .shape = {.dtype = LAMINA_F32, .ndim = 1, .dim = {WEIGHTS}}};
+    int32_t status = call->host->set_multiply_adds(call, WEIGHTS);
+    if (status >= 0) {
+        status = call->host->add_weight(call, &weight);
+    }
+    return status < 0 ? status : copy_setup(self, call, setup);
+}
+
+static int32_t heavy_run(const void *self, void *kernel, lamina_call *call, uint32_t pass,
+                         const lamina_io *io) {
+    if (pass == LAMINA_PASS_BACKWARD_WEIGHTS) {
+        return LAMINA_OK;
+    }
+    return (io->samples < io->batch ? slow_run : copy_run)(self, kernel, call, pass, io);
+}
+
+static int32_t light_run(const void *self, void *kernel, lamina_call *call, uint32_t pass,
+                         const lamina_io *io) {
+    if (pass == LAMINA_PASS_BACKWARD_WEIGHTS) {
+        return LAMINA_OK;
+    }
+    return (io->samples < io->batch ? copy_run : slow_run)(self, kernel, call, pass, io);
+}
+
+static const lamina_kernel heavy = {.struct_size = sizeof heavy,
+                                    .name = "heavy",
+                                    .doc = "slow by shard",
+                                    .passes = BOTH | LAMINA_PASS_BACKWARD_WEIGHTS,
+                                    .run = heavy_run},
+                           light = {.struct_size = sizeof light,
+                                    .name = "light",
+                                    .doc = "slow on the whole batch",
+                                    .passes = BOTH | LAMINA_PASS_BACKWARD_WEIGHTS,
+                                    .run = light_run};
+static const lamina_kernel *const heavy_kernels[] = {&heavy, NULL};
+static const lamina_kernel *const light_kernels[] = {&light, NULL};
+
+#define WEIGHT_TYPE(type_name, list)                                                               \
+    {                                                                                              \
+        .struct_size = sizeof(lamina_layer_type), .name = type_name, .doc = "copies",              \
+        .state_version = 1, .min_in = 1, .max_in = 1, .n_out = 1,                                  \
+        .param_stride = sizeof(lamina_param), .setup = weight_setup, .kernels = list               \
+    }
+
+static const lamina_layer_type heavy_type = WEIGHT_TYPE("test_heavy", heavy_kernels),
+                               light_type = WEIGHT_TYPE("test_light", light_kernels);
+
+static const lamina_layer_type *const types[] = {&speed_type,      &bad_type,   &joint_type,
+                                                 &half_joint_type, &packs_type, &plain_type,
+                                                 &heavy_type,      &light_type, NULL};
 
 /* ---- Nets ---- */
 
@@ -173,10 +229,14 @@ static const char *const network = "- linear: {units: 12}\n"
                                    "- softmax_loss\n";
 
 static int measured; /* how often the log said so */
+static int peaceful; /* whole steps with a layer on the whole batch that nothing disturbed */
 
 static void count_lines(void *user, int32_t level, const char *message) {
     (void)user, (void)level;
     measured += strncmp(message, "measuring", 9) == 0;
+    peaceful += strncmp(message, "plan: a step", 12) == 0 &&
+                strstr(message, " 1 layers on the whole") != NULL &&
+                strstr(message, "disturbed") == NULL;
 }
 
 static test_net make(const char *layers, const lamina__net_options *options) {
@@ -323,6 +383,30 @@ static void what_cannot_be_measured(void) {
     test_net_free(&t);
 }
 
+/* A layer with many weights is called as it is fastest. The cut changes only between steps that
+ * were left in peace, so a busy machine may take several goes at it. */
+static bool is_whole_after_measuring(const char *layers) {
+    const lamina__net_options options = options_for(2);
+    test_net t = make(layers, &options);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+    const bool whole = lamina__net_is_whole(t.net, 1);
+    CU_ASSERT(!lamina__net_is_whole(t.net, 0)); /* few weights */
+    test_net_free(&t);
+    return whole;
+}
+
+static void layers_with_many_weights(void) {
+    bool whole = false;
+    peaceful = 0;
+    for (int i = 0; i < 5 && !whole; i++) {
+        whole = is_whole_after_measuring("- linear: {units: 12}\n- test_heavy\n"
+                                         "- linear: {units: 5}\n- softmax_loss\n");
+    }
+    CU_ASSERT(whole || peaceful == 0);
+    CU_ASSERT(!is_whole_after_measuring("- linear: {units: 12}\n- test_light\n"
+                                        "- linear: {units: 5}\n- softmax_loss\n"));
+}
+
 /* ---- With a cache ---- */
 
 static void measured_once(void) {
@@ -379,5 +463,7 @@ LAMINA_TESTS({"the fastest wins", the_fastest_wins},
              {"kernels that are forced stay", kernels_that_are_forced_stay},
              {"a recorded plan wins", a_recorded_plan_wins},
              {"weights are untouched", weights_are_untouched}, {"forward only", forward_only},
-             {"what cannot be measured", what_cannot_be_measured}, {"measured once", measured_once},
+             {"what cannot be measured", what_cannot_be_measured},
+             {"layers with many weights are called as they are fastest", layers_with_many_weights},
+             {"measured once", measured_once},
              {"failing allocations are clean", failing_allocations_are_clean})
