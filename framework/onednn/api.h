@@ -48,10 +48,7 @@ dnnl_status_t lamina__pd_pooling(dnnl_primitive_desc_t *, const lamina__dnnl *,
                                  dnnl_prop_kind_t kind, dnnl_alg_kind_t,
                                  const lamina__dnnl_window *, lamina__md_ref src,
                                  lamina__md_ref dst, const_dnnl_primitive_desc_t hint);
-/* Backward takes the forward result. `data` is the order of all the tensors. */
-dnnl_status_t lamina__pd_relu(dnnl_primitive_desc_t *, const lamina__dnnl *, dnnl_prop_kind_t kind,
-                              lamina__md_ref data, const_dnnl_primitive_desc_t hint);
-/* Along axis 1. */
+/* Along axis 1; backward takes the forward result. `data` is the order of all the tensors. */
 dnnl_status_t lamina__pd_softmax(dnnl_primitive_desc_t *, const lamina__dnnl *,
                                  dnnl_prop_kind_t kind, lamina__md_ref data,
                                  const_dnnl_primitive_desc_t hint);

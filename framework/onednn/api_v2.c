@@ -75,19 +75,6 @@ dnnl_status_t lamina__pd_pooling(dnnl_primitive_desc_t *pd, const lamina__dnnl *
                : status;
 }
 
-dnnl_status_t lamina__pd_relu(dnnl_primitive_desc_t *pd, const lamina__dnnl *dnnl,
-                              dnnl_prop_kind_t kind, lamina__md_ref data,
-                              const_dnnl_primitive_desc_t hint) {
-    const dnnl_alg_kind_t alg = dnnl_eltwise_relu_use_dst_for_bwd;
-    dnnl_eltwise_desc_t desc;
-    dnnl_status_t status = kind == dnnl_backward_data
-                               ? dnnl_eltwise_backward_desc_init(&desc, alg, data, data, 0.0f, 0.0f)
-                               : dnnl_eltwise_forward_desc_init(&desc, kind, alg, data, 0.0f, 0.0f);
-    return status == dnnl_success
-               ? dnnl_primitive_desc_create(pd, &desc, dnnl->attr, dnnl->engine, hint)
-               : status;
-}
-
 dnnl_status_t lamina__pd_softmax(dnnl_primitive_desc_t *pd, const lamina__dnnl *dnnl,
                                  dnnl_prop_kind_t kind, lamina__md_ref data,
                                  const_dnnl_primitive_desc_t hint) {

@@ -57,17 +57,6 @@ dnnl_status_t lamina__pd_pooling(dnnl_primitive_desc_t *pd, const lamina__dnnl *
                                                       w->pad_begin, w->pad_end, dnnl->attr);
 }
 
-dnnl_status_t lamina__pd_relu(dnnl_primitive_desc_t *pd, const lamina__dnnl *dnnl,
-                              dnnl_prop_kind_t kind, lamina__md_ref data,
-                              const_dnnl_primitive_desc_t hint) {
-    const dnnl_alg_kind_t alg = dnnl_eltwise_relu_use_dst_for_bwd;
-    return kind == dnnl_backward_data
-               ? dnnl_eltwise_backward_primitive_desc_create(pd, dnnl->engine, alg, data, data,
-                                                             data, 0.0f, 0.0f, hint, dnnl->attr)
-               : dnnl_eltwise_forward_primitive_desc_create(pd, dnnl->engine, kind, alg, data, data,
-                                                            0.0f, 0.0f, dnnl->attr);
-}
-
 dnnl_status_t lamina__pd_softmax(dnnl_primitive_desc_t *pd, const lamina__dnnl *dnnl,
                                  dnnl_prop_kind_t kind, lamina__md_ref data,
                                  const_dnnl_primitive_desc_t hint) {

@@ -18,7 +18,6 @@ typedef enum place {
     PLACE_IN,
     PLACE_OUT,
     PLACE_WEIGHT,
-    PLACE_SAVED,
     PLACE_D_OUT,
     PLACE_D_IN,
     PLACE_D_WEIGHT,
@@ -61,8 +60,6 @@ struct lamina__onednn {
     lamina__dnnl dnnl;
     int32_t shards, threads;
     dnnl_stream_t *streams; /* one for each shard */
-    int32_t saved;          /* index into io->saved: max pooling's workspace */
-    size_t saved_bytes;     /* of it, per sample */
     op ops[N_OPS];
 };
 

@@ -190,34 +190,17 @@ static dnnl_status_t bind_forward(lamina__onednn *kernel, op *o, step *s,
 
 static dnnl_status_t bind_backward_data(lamina__onednn *kernel, op *o, step *s,
                                         const_dnnl_primitive_desc_t pd) {
-    const lamina__onednn_operation operation = kernel->spec.operation;
     dnnl_status_t status = add_pd_arg(kernel, s, pd, DNNL_ARG_DIFF_DST, PLACE_D_OUT, 0);
     if (status == dnnl_success) {
         status = add_pd_arg(kernel, s, pd, DNNL_ARG_DIFF_SRC, PLACE_D_IN, 0);
     }
-    if (status == dnnl_success && operation == LAMINA__ONEDNN_CONVOLUTION) {
+    if (status == dnnl_success && kernel->spec.operation == LAMINA__ONEDNN_CONVOLUTION) {
         status = add_filters(kernel, o, s, pd);
     }
-    if (status == dnnl_success &&
-        (operation == LAMINA__ONEDNN_RELU || operation == LAMINA__ONEDNN_SOFTMAX)) {
+    if (status == dnnl_success && kernel->spec.operation == LAMINA__ONEDNN_SOFTMAX) {
         status = add_pd_arg(kernel, s, pd, DNNL_ARG_DST, PLACE_OUT, 0);
     }
     return status;
-}
-
-/* Max pooling remembers in a workspace which element of each window was the largest. Its size is
- * declared per sample, in whole int32s, so that every shard's part is aligned. */
-static dnnl_status_t bind_workspace(lamina__onednn *kernel, const variant *v, step *s,
-                                    const_dnnl_primitive_desc_t pd) {
-    lamina__md_ref md = arg_md(pd, DNNL_ARG_WORKSPACE);
-    const size_t samples = (size_t)v->samples;
-    const size_t each = (md_bytes(md) + samples - 1) / samples;
-
-    if (md_bytes(md) == 0) {
-        return dnnl_success;
-    }
-    kernel->saved_bytes = each > kernel->saved_bytes ? each : kernel->saved_bytes;
-    return add_arg(kernel, s, DNNL_ARG_WORKSPACE, md, PLACE_SAVED, 0, 0);
 }
 
 static dnnl_status_t make_variant(lamina__onednn *kernel, uint32_t pass, int training, op *o,
@@ -250,9 +233,6 @@ static dnnl_status_t make_variant(lamina__onednn *kernel, uint32_t pass, int tra
         }
         break;
     }
-    if (status == dnnl_success) {
-        status = bind_workspace(kernel, v, s, pd);
-    }
 done:
     if (pd != NULL) {
         dnnl_primitive_desc_destroy(pd);
@@ -280,7 +260,7 @@ static dnnl_status_t make_op(lamina__onednn *kernel, const lamina_setup *setup, 
 
 /* ---- Declaring ---- */
 
-static int32_t declare(lamina_call *call, lamina__onednn *kernel, const lamina_setup *setup) {
+static int32_t declare(lamina_call *call, lamina__onednn *kernel) {
     size_t scratch = 0;
     int32_t index = 0;
 
@@ -295,12 +275,6 @@ static int32_t declare(lamina_call *call, lamina__onednn *kernel, const lamina_s
             index = call->host->add_packed(call, name, o->packed_bytes);
             o->packed = index;
         }
-    }
-    if (index >= 0 && kernel->saved_bytes > 0) {
-        const int64_t words = (int64_t)((kernel->saved_bytes + 3) / 4);
-        const lamina_shape shape = {LAMINA_I32, 2, {setup->in[0]->dim[0], words}};
-        index = call->host->add_saved(call, "onednn_workspace", &shape);
-        kernel->saved = index;
     }
     return index < 0 ? index : scratch > 0 ? call->host->add_scratch(call, scratch) : LAMINA_OK;
 }
@@ -320,7 +294,6 @@ static dnnl_status_t make_streams(lamina__onednn *kernel) {
 
 int32_t lamina__onednn_create(lamina_call *call, const lamina__onednn_spec *spec,
                               const lamina_setup *setup, uint32_t passes, void **result) {
-    /* Without a backward pass max pooling need not remember anything. */
     const int training = (passes & LAMINA_PASS_BACKWARD_DATA) != 0;
     const lamina__onednn_threads before = lamina__onednn_begin(setup->threads);
     lamina__onednn *kernel = lamina__calloc(1, sizeof(*kernel));
@@ -349,7 +322,7 @@ int32_t lamina__onednn_create(lamina_call *call, const lamina__onednn_spec *spec
             goto done;
         }
     }
-    code = declare(call, kernel, setup);
+    code = declare(call, kernel);
 done:
     lamina__onednn_end(before);
     if (code != LAMINA_OK) {

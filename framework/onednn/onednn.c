@@ -11,8 +11,6 @@ const char *lamina__onednn_operation_name(lamina__onednn_operation operation) {
     switch (operation) {
     case LAMINA__ONEDNN_CONVOLUTION:
         return "convolution";
-    case LAMINA__ONEDNN_RELU:
-        return "relu";
     case LAMINA__ONEDNN_SOFTMAX:
         return "softmax";
     default:
@@ -69,8 +67,7 @@ static void *tensor_data(const lamina_tensor *const *tensors, int32_t index) {
 }
 
 /* The argument's address in this call; NULL when it is not wanted. */
-static void *address(const lamina__onednn *kernel, const op *o, const argument *a,
-                     const lamina_io *io) {
+static void *address(const op *o, const argument *a, const lamina_io *io) {
     switch (a->place) {
     case PLACE_IN:
         return tensor_data(io->in, a->index);
@@ -78,8 +75,6 @@ static void *address(const lamina__onednn *kernel, const op *o, const argument *
         return tensor_data(io->out, a->index);
     case PLACE_WEIGHT:
         return tensor_data(io->weight, a->index);
-    case PLACE_SAVED:
-        return tensor_data(io->saved, kernel->saved);
     case PLACE_D_OUT:
         return tensor_data(io->d_out, a->index);
     case PLACE_D_IN:
@@ -109,7 +104,7 @@ static dnnl_status_t run_step(const lamina__onednn *kernel, const op *o, const s
 
     for (int32_t i = 0; i < s->n_args; i++) {
         const argument *a = &s->args[i];
-        void *data = address(kernel, o, a, io);
+        void *data = address(o, a, io);
         if (data == NULL && (a->place == PLACE_D_WEIGHT || a->place == PLACE_D_IN)) {
             return dnnl_success; /* what this step makes is not wanted */
         }
@@ -135,7 +130,7 @@ static dnnl_status_t publish(const lamina__onednn *kernel, const op *o, const la
             const argument *a = &s->args[j];
             for (int32_t k = 0; a->place == PLACE_PACKED && k < kernel->shards; k++) {
                 if (status == dnnl_success) {
-                    status = set_address(a->memory[k], address(kernel, o, a, io));
+                    status = set_address(a->memory[k], address(o, a, io));
                 }
             }
         }

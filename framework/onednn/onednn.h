@@ -15,10 +15,8 @@
 
 typedef enum lamina__onednn_operation {
     LAMINA__ONEDNN_CONVOLUTION = 1,  /* weight[0]: filters, weight[1]: bias, if there is one */
-    LAMINA__ONEDNN_MAX_POOL,         /* forward and backward together */
     LAMINA__ONEDNN_AVG_POOL_INCLUDE, /* divides by the size of the kernel */
     LAMINA__ONEDNN_AVG_POOL_EXCLUDE, /* divides by the positions inside the image */
-    LAMINA__ONEDNN_RELU,             /* backward reads out[0]; in place is fine */
     LAMINA__ONEDNN_SOFTMAX           /* backward reads out[0]; in place is fine */
 } lamina__onednn_operation;
 
@@ -33,8 +31,8 @@ typedef struct lamina__onednn_axis {
 typedef struct lamina__onednn_spec {
     lamina__onednn_operation operation;
     int32_t bias;                      /* convolution */
-    int64_t in_channels, out_channels; /* relu and softmax: in_channels, the length of a row */
-    int64_t rows;                      /* relu, softmax: per sample; softmax goes along each */
+    int64_t in_channels, out_channels; /* softmax: in_channels, the length of a row */
+    int64_t rows;                      /* softmax: per sample */
     int64_t groups;                    /* convolution */
     lamina__onednn_axis y, x;          /* convolution, pooling */
 } lamina__onednn_spec;
@@ -44,7 +42,7 @@ typedef struct lamina__onednn lamina__onednn;
 /* 1: oneDNN has an optimized implementation of the pass for every number of samples in setup. */
 int32_t lamina__onednn_applies(const lamina__onednn_spec *, const lamina_setup *, uint32_t pass);
 
-/* Makes primitives for `passes`; declares scratch, packed weights and saved values through call.
+/* Makes primitives for `passes`; declares scratch and packed weights through call.
  * *kernel becomes a lamina__onednn *, or NULL on failure. */
 int32_t lamina__onednn_create(lamina_call *call, const lamina__onednn_spec *, const lamina_setup *,
                               uint32_t passes, void **kernel);

@@ -128,8 +128,7 @@ static dnnl_status_t convolution_pd(const lamina__dnnl *dnnl, const lamina__oned
 static dnnl_status_t pooling_pd(const lamina__dnnl *dnnl, const lamina__onednn_spec *spec,
                                 uint32_t pass, int training, const lamina__md md[4],
                                 dnnl_primitive_desc_t *pd) {
-    const dnnl_alg_kind_t alg = spec->operation == LAMINA__ONEDNN_MAX_POOL ? dnnl_pooling_max
-                                : spec->operation == LAMINA__ONEDNN_AVG_POOL_INCLUDE
+    const dnnl_alg_kind_t alg = spec->operation == LAMINA__ONEDNN_AVG_POOL_INCLUDE
                                     ? dnnl_pooling_avg_include_padding
                                     : dnnl_pooling_avg_exclude_padding;
     const lamina__dnnl_window w = window_of(spec);
@@ -145,20 +144,15 @@ static dnnl_status_t pooling_pd(const lamina__dnnl *dnnl, const lamina__onednn_s
     return status;
 }
 
-/* relu and softmax: one order of memory for all their tensors. */
-static dnnl_status_t rowwise_pd(const lamina__dnnl *dnnl, const lamina__onednn_spec *spec,
-                                uint32_t pass, int training, const lamina__md md[4],
-                                dnnl_primitive_desc_t *pd) {
-    dnnl_status_t (*const make)(dnnl_primitive_desc_t *, const lamina__dnnl *, dnnl_prop_kind_t,
-                                lamina__md_ref, const_dnnl_primitive_desc_t) =
-        spec->operation == LAMINA__ONEDNN_RELU ? lamina__pd_relu : lamina__pd_softmax;
+static dnnl_status_t softmax_pd(const lamina__dnnl *dnnl, uint32_t pass, int training,
+                                const lamina__md md[4], dnnl_primitive_desc_t *pd) {
     dnnl_primitive_desc_t forward = NULL;
-    dnnl_status_t status = make(&forward, dnnl, forward_kind(training), md[0], NULL);
+    dnnl_status_t status = lamina__pd_softmax(&forward, dnnl, forward_kind(training), md[0], NULL);
     if (pass == LAMINA_PASS_FORWARD || status != dnnl_success) {
         *pd = forward;
         return status;
     }
-    status = make(pd, dnnl, dnnl_backward_data, md[0], forward);
+    status = lamina__pd_softmax(pd, dnnl, dnnl_backward_data, md[0], forward);
     dnnl_primitive_desc_destroy(forward);
     return status;
 }
@@ -167,8 +161,6 @@ static dnnl_status_t rowwise_pd(const lamina__dnnl *dnnl, const lamina__onednn_s
 static dnnl_status_t make_mds(const lamina__onednn_spec *spec, int64_t samples, lamina__md md[4]) {
     dnnl_status_t status;
     switch (spec->operation) {
-    case LAMINA__ONEDNN_RELU:
-        return vector_md(&md[0], samples * spec->rows * spec->in_channels);
     case LAMINA__ONEDNN_SOFTMAX:
         return rows_md(&md[0], samples * spec->rows, spec->in_channels);
     default:
@@ -198,9 +190,8 @@ dnnl_status_t lamina__spec_pd(const lamina__dnnl *dnnl, const lamina__onednn_spe
         case LAMINA__ONEDNN_CONVOLUTION:
             status = convolution_pd(dnnl, spec, pass, training, md, pd);
             break;
-        case LAMINA__ONEDNN_RELU:
         case LAMINA__ONEDNN_SOFTMAX:
-            status = rowwise_pd(dnnl, spec, pass, training, md, pd);
+            status = softmax_pd(dnnl, pass, training, md, pd);
             break;
         default:
             status = pooling_pd(dnnl, spec, pass, training, md, pd);

@@ -23,9 +23,8 @@ typedef struct fake_host {
     char error[512];
     int32_t code;
     size_t scratch_bytes;
-    int32_t n_packed, n_saved;
+    int32_t n_packed;
     size_t packed_bytes[2];
-    lamina_shape saved_shape;
     int fail_declarations;
 } fake_host;
 
@@ -53,19 +52,11 @@ static int32_t fake_add_packed(lamina_call *call, const char *name, size_t bytes
     return fake->fail_declarations ? LAMINA_ERROR_MEMORY : fake->n_packed++;
 }
 
-static int32_t fake_add_saved(lamina_call *call, const char *name, const lamina_shape *shape) {
-    fake_host *fake = (fake_host *)(void *)call;
-    CU_ASSERT_PTR_NOT_NULL(name);
-    fake->saved_shape = *shape;
-    return fake->fail_declarations ? LAMINA_ERROR_MEMORY : fake->n_saved++;
-}
-
 static void fake_init(fake_host *fake) {
     *fake = (fake_host){.host = {.struct_size = sizeof(lamina_host),
                                  .fail = fake_fail,
                                  .add_scratch = fake_add_scratch,
-                                 .add_packed = fake_add_packed,
-                                 .add_saved = fake_add_saved}};
+                                 .add_packed = fake_add_packed}};
     fake->call.host = &fake->host;
 }
 
@@ -89,7 +80,7 @@ static sizes sizes_of(const problem *p) {
     for (int i = 0; i < p->shards; i++) {
         z.batch += p->samples[i];
     }
-    if (s->operation == LAMINA__ONEDNN_RELU || s->operation == LAMINA__ONEDNN_SOFTMAX) {
+    if (s->operation == LAMINA__ONEDNN_SOFTMAX) {
         z.in = z.out = s->rows * s->in_channels;
         return z;
     }
@@ -114,8 +105,6 @@ typedef struct state {
     float *x, *y, *dy, *dx, *w, *b; /* whole batch */
     float *dw[MAX_SHARDS], *db[MAX_SHARDS];
     void *packed[2], *scratch[MAX_SHARDS];
-    int32_t *saved;
-    int64_t saved_each; /* int32s per sample */
     expected ey, edx, edw, edb;
     fake_host fakes[MAX_SHARDS];
     void *kernel;
@@ -212,18 +201,6 @@ static void convolve(state *s, int64_t x, int64_t y, int64_t ky, int64_t kx) {
     }
 }
 
-/* Backward of the largest: the first of equal ones, in the order of the window. */
-static void pool_max(state *s, int64_t x, int64_t y, int64_t ky, int64_t kx) {
-    (void)ky, (void)kx;
-    for (int64_t i = 0; i < s->p->spec.in_channels; i++) {
-        /* magnitude holds 1 + the position of the largest so far */
-        if (s->ey.magnitude[y + i] == 0 || s->x[x + i] > s->ey.value[y + i]) {
-            s->ey.value[y + i] = s->x[x + i];
-            s->ey.magnitude[y + i] = (double)(1 + x + i);
-        }
-    }
-}
-
 static void count_window(state *s, int64_t x, int64_t y, int64_t ky, int64_t kx) {
     (void)x, (void)ky, (void)kx;
     s->ey.magnitude[y] += 1;
@@ -273,19 +250,6 @@ static void compute_expected(state *s) {
             add(&s->edb, i % c->out_channels, s->dy[i]);
         }
         break;
-    case LAMINA__ONEDNN_MAX_POOL:
-        for_windows(s, pool_max);
-        for (int64_t i = 0; i < s->z.batch * s->z.out; i++) {
-            add(&s->edx, (int64_t)s->ey.magnitude[i] - 1, s->dy[i]);
-        }
-        memset(s->ey.magnitude, 0, (size_t)s->ey.n * sizeof(double));
-        break;
-    case LAMINA__ONEDNN_RELU:
-        for (int64_t i = 0; i < s->z.batch * s->z.out; i++) {
-            add(&s->ey, i, s->x[i] > 0 ? s->x[i] : 0);
-            add(&s->edx, i, s->x[i] > 0 ? s->dy[i] : 0);
-        }
-        break;
     case LAMINA__ONEDNN_SOFTMAX:
         for (int64_t i = 0; i < s->z.batch * c->rows; i++) {
             softmax_row(s, i * c->in_channels);
@@ -331,7 +295,6 @@ static void state_free(state *s) {
     }
     lamina__free(s->packed[0]);
     lamina__free(s->packed[1]);
-    lamina__free(s->saved);
     free_expected(&s->ey);
     free_expected(&s->edx);
     free_expected(&s->edw);
@@ -353,13 +316,9 @@ static int32_t run_shard(state *s, uint32_t pass, int shard) {
     lamina_tensor in = tensor(s->x + first * s->z.in), out = tensor(y + first * s->z.out),
                   d_out = tensor(s->dy + first * s->z.out), d_in = tensor(dx + first * s->z.in),
                   w = tensor(s->w), b = tensor(s->b), dw = tensor(s->dw[shard]),
-                  db = tensor(s->db[shard]), saved = tensor(NULL);
-    if (s->saved != NULL) {
-        saved.data = s->saved + first * s->saved_each;
-    }
+                  db = tensor(s->db[shard]);
     const lamina_tensor *ins[] = {&in}, *outs[] = {&out}, *weights[] = {&w, &b},
-                        *saveds[] = {&saved}, *d_outs[] = {&d_out},
-                        *d_ins[] = {s->skip_data ? NULL : &d_in},
+                        *d_outs[] = {&d_out}, *d_ins[] = {s->skip_data ? NULL : &d_in},
                         *d_weights[] = {s->skip_weights ? NULL : &dw, s->skip_bias ? NULL : &db};
     const lamina_io io = {.struct_size = sizeof(io),
                           .phase = LAMINA_TRAIN,
@@ -370,7 +329,6 @@ static int32_t run_shard(state *s, uint32_t pass, int shard) {
                           .in = ins,
                           .out = outs,
                           .weight = weights,
-                          .saved = saveds,
                           .d_out = d_outs,
                           .d_in = d_ins,
                           .d_weight = d_weights,
@@ -438,12 +396,6 @@ static int32_t make(state *s, uint32_t passes) {
     for (int i = 0; i < s->p->shards; i++) {
         s->scratch[i] = need(fake->scratch_bytes);
         memset(s->scratch[i], 0xff, fake->scratch_bytes);
-    }
-    if (fake->n_saved > 0) {
-        CU_ASSERT(fake->saved_shape.ndim == 2 && fake->saved_shape.dtype == LAMINA_I32);
-        CU_ASSERT(fake->saved_shape.dim[0] == s->z.batch);
-        s->saved_each = fake->saved_shape.dim[1];
-        s->saved = need((size_t)(s->z.batch * s->saved_each) * sizeof(int32_t));
     }
     return LAMINA_OK;
 }
@@ -546,9 +498,9 @@ static lamina__onednn_spec pooling(lamina__onednn_operation operation, int64_t c
         .operation = operation, .in_channels = channels, .out_channels = channels, .y = y, .x = x};
 }
 
-static lamina__onednn_spec rowwise(lamina__onednn_operation operation, int64_t rows,
-                                   int64_t channels) {
-    return (lamina__onednn_spec){.operation = operation, .in_channels = channels, .rows = rows};
+static lamina__onednn_spec softmax(int64_t rows, int64_t channels) {
+    return (lamina__onednn_spec){
+        .operation = LAMINA__ONEDNN_SOFTMAX, .in_channels = channels, .rows = rows};
 }
 
 static void test_convolution(void) {
@@ -592,17 +544,6 @@ static void test_convolution_groups(void) {
     check_cuts("depthwise, two filters each", convolution(6, 12, 6, 1, y, y));
 }
 
-static void test_max_pool(void) {
-    const lamina__onednn_operation max = LAMINA__ONEDNN_MAX_POOL;
-    check_cuts("2x2", pooling(max, 20, axis(24, 2, 2, 1, 0, 0, 0), axis(24, 2, 2, 1, 0, 0, 0)));
-    check_cuts("1 channel", pooling(max, 1, axis(7, 2, 2, 1, 0, 0, 0), axis(6, 2, 2, 1, 0, 0, 0)));
-    check_cuts("3x2 overlapping",
-               pooling(max, 17, axis(9, 3, 2, 1, 1, 1, 0), axis(8, 2, 1, 1, 0, 1, 0)));
-    check_cuts("ceil_mode", pooling(max, 16, axis(7, 2, 2, 1, 0, 0, 1), axis(8, 3, 3, 1, 1, 0, 1)));
-    check_cuts("17x16", pooling(max, 3, axis(20, 17, 1, 1, 0, 0, 0), axis(20, 16, 2, 1, 0, 0, 0)));
-    check_cuts("dilated", pooling(max, 5, axis(9, 2, 1, 3, 0, 0, 0), axis(9, 3, 2, 2, 0, 0, 0)));
-}
-
 static void test_avg_pool(void) {
     const lamina__onednn_operation kinds[] = {LAMINA__ONEDNN_AVG_POOL_INCLUDE,
                                               LAMINA__ONEDNN_AVG_POOL_EXCLUDE};
@@ -618,24 +559,18 @@ static void test_avg_pool(void) {
                pooling(kinds[1], 16, axis(7, 2, 2, 1, 0, 0, 1), axis(8, 3, 3, 1, 1, 0, 1)));
 }
 
-static void test_rowwise(void) {
-    const lamina__onednn_operation kinds[] = {LAMINA__ONEDNN_RELU, LAMINA__ONEDNN_SOFTMAX};
-    for (int i = 0; i < 2; i++) {
-        check_cuts("10", rowwise(kinds[i], 1, 10));
-        check_cuts("1", rowwise(kinds[i], 1, 1));
-        check_cuts("35 rows of 17", rowwise(kinds[i], 35, 17));
-        check_cuts("1000", rowwise(kinds[i], 2, 1000));
-    }
+static void test_softmax(void) {
+    check_cuts("10", softmax(1, 10));
+    check_cuts("1", softmax(1, 1));
+    check_cuts("35 rows of 17", softmax(35, 17));
+    check_cuts("1000", softmax(2, 1000));
 }
 
 static void test_in_place(void) {
-    const lamina__onednn_operation kinds[] = {LAMINA__ONEDNN_RELU, LAMINA__ONEDNN_SOFTMAX};
-    for (int i = 0; i < 2; i++) {
-        const problem cuts[] = {{"in place", rowwise(kinds[i], 3, 37), 2, 1, {3, 2}, 1},
-                                {"in place", rowwise(kinds[i], 1, 1000), 1, 2, {4}, 1}};
-        check_problem(&cuts[0]);
-        check_problem(&cuts[1]);
-    }
+    const problem cuts[] = {{"in place", softmax(3, 37), 2, 1, {3, 2}, 1},
+                            {"in place", softmax(1, 1000), 1, 2, {4}, 1}};
+    check_problem(&cuts[0]);
+    check_problem(&cuts[1]);
 }
 
 /* What is not wanted is neither computed nor touched, and the rest is right. */
@@ -712,14 +647,13 @@ static void test_at_once(void) {
     state_free(&s);
 }
 
-/* Only what backward needs is saved, and only when there is a backward pass. */
 static void test_forward_only(void) {
     const lamina__onednn_axis a = axis(8, 2, 2, 1, 0, 0, 0);
-    const problem p = {"forward only", pooling(LAMINA__ONEDNN_MAX_POOL, 8, a, a), 1, 1, {2}, 0};
+    const problem p = {
+        "forward only", pooling(LAMINA__ONEDNN_AVG_POOL_INCLUDE, 8, a, a), 1, 1, {2}, 0};
     state s;
     state_init(&s, &p);
     CU_ASSERT_FATAL(make(&s, LAMINA_PASS_FORWARD) == LAMINA_OK);
-    CU_ASSERT_EQUAL(s.fakes[0].n_saved, 0);
     CU_ASSERT(run_shard(&s, LAMINA_PASS_FORWARD, 0) == LAMINA_OK);
     check_near(&p, "output", s.y, &s.ey, 1);
     state_free(&s);
@@ -735,9 +669,9 @@ static int32_t applies(const lamina__onednn_spec *spec, uint32_t pass) {
 }
 
 static void test_applies(void) {
-    const lamina__onednn_axis five = axis(12, 5, 1, 1, 0, 0, 0),
+    const lamina__onednn_operation average = LAMINA__ONEDNN_AVG_POOL_EXCLUDE;
+    const lamina__onednn_axis five = axis(12, 5, 1, 1, 0, 0, 0), two = axis(8, 2, 2, 1, 0, 0, 0),
                               dilated = axis(9, 2, 1, 3, 0, 0, 0);
-    const lamina__onednn_axis two = axis(8, 2, 2, 1, 0, 0, 0);
     const lamina__onednn_spec conv = convolution(20, 50, 1, 1, five, five);
     lamina__onednn_spec wrong = conv;
     wrong.y.out += 1; /* no such geometry */
@@ -751,14 +685,11 @@ static void test_applies(void) {
     for (uint32_t pass = LAMINA_PASS_FORWARD; pass <= LAMINA_PASS_BACKWARD_WEIGHTS; pass <<= 1) {
         CU_ASSERT_TRUE(applies(&conv, pass));
     }
-    const lamina__onednn_spec pool = pooling(LAMINA__ONEDNN_MAX_POOL, 16, two, two),
-                              loops = pooling(LAMINA__ONEDNN_MAX_POOL, 16, dilated, dilated),
-                              relu = rowwise(LAMINA__ONEDNN_RELU, 1, 100);
+    const lamina__onednn_spec pool = pooling(average, 16, two, two),
+                              loops = pooling(average, 16, dilated, dilated);
     CU_ASSERT_TRUE(applies(&pool, LAMINA_PASS_FORWARD));
     CU_ASSERT_TRUE(applies(&pool, LAMINA_PASS_BACKWARD_DATA));
     CU_ASSERT_FALSE(applies(&loops, LAMINA_PASS_FORWARD)); /* oneDNN has plain loops only */
-    CU_ASSERT_TRUE(applies(&relu, LAMINA_PASS_FORWARD));
-    CU_ASSERT_TRUE(applies(&relu, LAMINA_PASS_BACKWARD_DATA));
 }
 
 /* oneDNN divides by the whole kernel where Lamina's average pooling counts inside the padding. */
@@ -862,7 +793,7 @@ static void check_linear(int64_t features, int64_t units, int64_t samples, int32
                          int32_t threads) {
     const lamina__linear linear = {
         .features = features, .units = units, .bias = bias, .threads = threads};
-    problem p = {"linear", rowwise(LAMINA__ONEDNN_RELU, 1, 1), 1, threads, {1}, 0};
+    problem p = {"linear", softmax(1, 1), 1, threads, {1}, 0};
     state s = {.p = &p};
     float *x = numbers(samples * features, 1, 1), *w = numbers(units * features, 2, 1),
           *b = numbers(units, 3, 1), *dy = numbers(samples * units, 4, 1),
@@ -951,13 +882,11 @@ static void test_names(void) {
 
 LAMINA_TESTS({"convolution", test_convolution},
              {"convolution: strides, dilation, padding", test_convolution_geometry},
-             {"convolution: groups", test_convolution_groups}, {"max pooling", test_max_pool},
-             {"average pooling", test_avg_pool}, {"relu and softmax", test_rowwise},
-             {"relu and softmax in place", test_in_place},
+             {"convolution: groups", test_convolution_groups}, {"average pooling", test_avg_pool},
+             {"softmax", test_softmax}, {"softmax in place", test_in_place},
              {"what is not wanted is left alone", test_not_wanted},
              {"prepare() sees new weights", test_repack}, {"shards at once", test_at_once},
-             {"max pooling without backward saves nothing", test_forward_only},
-             {"says what it is good at", test_applies},
+             {"forward alone", test_forward_only}, {"says what it is good at", test_applies},
              {"average pooling beyond the padding is left to others", test_avg_pool_ceil},
              {"errors name the primitive", test_errors},
              {"every allocation can fail", test_allocations}, {"linear", test_linear},
