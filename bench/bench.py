@@ -2,28 +2,32 @@
 """Measures Lamina and its peer, PyTorch, on the same work, in turn. ./dev bench calls this.
 
 A row is a config in bench/configs and a network in bench/peer.py. A turn of a row is Lamina, then
-the peer: A B A B, so that what changes on the machine meets both. A figure is the median of the
-turns; a ratio is Lamina's median over the peer's.
+the peer, with all threads; then both once more with one thread (--scaling: with 2, 4, 8, ... as
+well). Turn follows turn: A B A B, so that what changes on the machine meets all alike. A figure is the
+median of the turns; a ratio is Lamina's median over the peer's.
 
 What is measured, for each side and turn:
   images a second  training: what `lamina train` itself reports for its epochs but the first;
                    the peer: over the steps of its best setting (bench/peer.py), which is looked
-                   for anew in each turn. Inference: of the median step, both (`lamina profile
-                   --inference`, which waits for its loader; the peer's data lie ready)
+                   for anew in each turn with all threads. Inference: of the median step, both
+                   (`lamina profile --inference`, which waits for its loader; the peer's data lie
+                   ready)
+and with all threads
   memory           the most that the process had in memory at once (VmHWM); the peer's with the
                    best setting alone, in a process of its own
   first step       seconds from the start of the process to the end of the first step, with a plan
                    in Lamina's cache, and with the import of PyTorch. Of inference, Lamina's is
                    `lamina test` on one batch
-Before a row's first turn Lamina starts once with an empty cache: "plan" is that first step.
+Before a row's first turn Lamina starts once with an empty cache: "plan" is that first step. Where
+the figures go: bench/results.py.
 """
 import argparse
 import datetime
+import hashlib
 import json
 import os
 import pathlib
 import platform
-import re
 import signal
 import statistics
 import subprocess
@@ -32,8 +36,11 @@ import tempfile
 import threading
 import time
 
+import tables
+from results import Kept, Results
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "bench" / "results"
+FOLDER = ROOT / "bench" / "results"
 POLL_SECONDS = 0.05
 POLL_START_SECONDS = 0.001  # until the first step is done
 TIMEOUT_SECONDS = 600
@@ -42,18 +49,16 @@ TIMEOUT_SECONDS = 600
 class Row:
     """What both sides do: a config, and the same for the peer."""
 
-    def __init__(self, name, network, batch, inference=False, threads=None, config=None):
+    def __init__(self, name, network, batch, inference=False):
         self.name = name
         self.network = network
         self.batch = batch
         self.inference = inference
-        self.threads = threads  # None: those of the bench
-        self.config = ROOT / "bench" / "configs" / f"{config or name}.yaml"
+        self.config = ROOT / "bench" / "configs" / f"{name}.yaml"
 
 
 ROWS = [
     Row("lenet-64", "lenet", 64),
-    Row("lenet-64-one-thread", "lenet", 64, threads=1, config="lenet-64"),
     Row("lenet-256", "lenet", 256),
     Row("mlp-128", "mlp", 128),
     Row("plain3x3-64", "plain3x3", 64),
@@ -65,6 +70,10 @@ ROWS = [
 
 class Failed(Exception):
     """A program ended badly; its message says how."""
+
+
+class Stopped(BaseException):
+    """A signal came; its argument is which."""
 
 
 # ---- Processes -----------------------------------------------------------------------------------
@@ -152,17 +161,17 @@ class Process:
 
 
 class Lamina:
-    """The program, with a folder for its runs."""
+    """The program, with a folder for its runs. Each row and number of threads has a cache of its own,
+    which is empty at first."""
 
     def __init__(self, program, folder, quick):
         self.program = program
         self.folder = folder
         self.quick = quick
-        self.cache = folder / "cache"
 
-    def run(self, command, row, threads, *more, until=None):
-        words = [self.program, command, row.config, "--threads", threads, *more]
-        return Process(words, self.cache, until)
+    def run(self, command, row, threads, *more, subject=None, until=None):
+        words = [self.program, command, subject or row.config, "--threads", threads, *more]
+        return Process(words, self.folder / f"cache-{row.name}-{threads}", until)
 
     def train(self, row, threads, out, *more, until=None):
         out = self.folder / out
@@ -170,6 +179,9 @@ class Lamina:
         return self.run("train", row, threads, *options, until=until)
 
     def first_step(self, row, threads):
+        return (self.first_test if row.inference else self.first_training)(row, threads)
+
+    def first_training(self, row, threads):
         """Seconds to the first line of metrics of a run of one step."""
         metrics = self.folder / "start" / "metrics.jsonl"
         metrics.unlink(missing_ok=True)
@@ -177,15 +189,17 @@ class Lamina:
         written = lambda _: metrics.exists() and metrics.stat().st_size > 0
         return self.train(row, threads, "start", *one, until=written).until_seconds
 
-    def plan(self, row, threads):
-        """The first step with an empty cache. Of inference nothing is told, but plan and checkpoint
-        are there afterwards."""
-        for file in self.cache.glob("*"):
-            file.unlink()
-        seconds = self.first_step(row, threads)
-        if row.inference:
-            self.inference(row, threads)
-        return None if row.inference else seconds
+    def first_test(self, row, threads):
+        """Seconds to the accuracy on one batch; with the plan of an inference, not with that of the
+        training which made the checkpoint."""
+        made = self.folder / f"checkpoint-{row.name}"
+        checkpoint = made / "checkpoints" / "last.h5"
+        if not checkpoint.exists():
+            one = ["--set", "train.max_steps=1", "--kernels", "reference", "--quiet"]
+            self.train(row, threads, made.name, *one)
+        one = ["--set", f"data.test.samples={row.batch}", "--kernels", "auto", "--quiet"]
+        told = lambda process: any("accuracy" in line for line in process.out)
+        return self.run("test", row, threads, *one, subject=checkpoint, until=told).until_seconds
 
     def training(self, row, threads):
         epochs = ["--set", "train.epochs=2"] if self.quick else []
@@ -196,32 +210,28 @@ class Lamina:
                 row_of_metrics = json.loads(line)
                 if row_of_metrics["event"] == "epoch":
                     rates.append(row_of_metrics["images_per_second"])
-        plan = [line.strip() for line in process.out if line.startswith("kernels ")]
         return {
             "images_per_second": statistics.fmean(rates[1:]),
             "epochs": rates,
             "memory": process.memory,
-            "first_step": self.first_step(row, threads),
-            "plan": plan,
+            "plan": [line.strip() for line in process.out if line.startswith("kernels ")],
         }
 
     def inference(self, row, threads):
         steps = ["--steps", "100"] if self.quick else []
         process = self.run("profile", row, threads, "--inference", "--json", *steps)
         profile = json.loads(process.out[0])
-        one = ["--set", f"data.test.samples={row.batch}", "--threads", threads]
-        checkpoint = self.folder / "start" / "checkpoints" / "last.h5"
-        told = lambda process: any("accuracy" in line for line in process.out)
-        start = Process([self.program, "test", checkpoint, *one], self.cache, told)
         return {
             "images_per_second": profile["images_per_second"],
             "net_images_per_second": row.batch / profile["net_seconds"],
             "memory": process.memory,
-            "first_step": start.until_seconds,
         }
 
+    def speed(self, row, threads):
+        return (self.inference if row.inference else self.training)(row, threads)
+
     def turn(self, row, threads):
-        return self.inference(row, threads) if row.inference else self.training(row, threads)
+        return self.speed(row, threads) | {"first_step": self.first_step(row, threads)}
 
 
 # ---- The peer ------------------------------------------------------------------------------------
@@ -241,12 +251,19 @@ class Peer:
         words += ["--inference"] if row.inference else []
         return Process(words, self.folder, until)
 
+    def seconds(self, row):
+        """For each setting."""
+        return 0.1 if self.quick else 0.4 if row.inference else 1.2
+
+    def speed(self, row, threads, *setting):
+        return json.loads(self.run("speed", row, threads, self.seconds(row), *setting).out[0])
+
     def turn(self, row, threads):
-        seconds = 0.1 if self.quick else 0.4 if row.inference else 1.2
-        found = json.loads(self.run("speed", row, threads, seconds).out[0])
+        found = self.speed(row, threads)
         done = lambda process: "first step\n" in process.out
         setting = ["--setting", found["setting"]]
-        start = self.run("start", row, threads, min(seconds, 0.5), *setting, until=done)
+        seconds = min(self.seconds(row), 0.5)
+        start = self.run("start", row, threads, seconds, *setting, until=done)
         return found | {"memory": start.memory, "first_step": start.until_seconds}
 
 
@@ -255,33 +272,50 @@ class Peer:
 
 def medians(turns):
     keys = ("images_per_second", "memory", "first_step")
-    return {key: statistics.median(turn[key] for turn in turns) for key in keys}
+    return {key: statistics.median(turn[key] for turn in turns) for key in keys if key in turns[0]}
+
+
+def take_turn(row, lamina, peer, counts):
+    """(side, threads, figures) of each measurement; counts: of threads, the bench's own first."""
+    setting = []
+    for threads in counts:
+        whole = threads == counts[0]
+        yield "lamina", threads, lamina.turn(row, threads) if whole else lamina.speed(row, threads)
+        if peer:
+            found = peer.turn(row, threads) if whole else peer.speed(row, threads, *setting)
+            setting = setting or ["--setting", found["setting"]]
+            yield "peer", threads, found
 
 
 def measure(row, lamina, peer, options):
     """All turns of a row."""
-    threads = row.threads or options.threads
+    counts = options.counts
+    points = [{"threads": threads} for threads in counts]
+    for point in points:
+        say(f"{row.name}: planning (threads: {point['threads']})")
+        point["plan_seconds"] = lamina.first_step(row, point["threads"])
+    for turn in range(options.turns):
+        say(f"{row.name}: turn {turn + 1} of {options.turns}")
+        for side, threads, figures in take_turn(row, lamina, peer, counts):
+            point = points[counts.index(threads)]
+            point.setdefault(side, {"turns": []})["turns"].append(figures)
+    for point in points:
+        for side in tables.sides_of(point):
+            point[side] = medians(point[side]["turns"]) | point[side]
     result = {
         "row": row.name,
         "config": str(row.config.relative_to(ROOT)),
-        "threads": threads,
         "batch": row.batch,
-        "plan_seconds": lamina.plan(row, threads),
+        "date": now(),
+        **points[0],
+        "scaling": points[1:],
     }
-    sides = {"lamina": lamina} | ({"peer": peer} if peer else {})
-    turns = {side: [] for side in sides}
-    for turn in range(options.turns):
-        for side, runner in sides.items():
-            say(f"{row.name}: turn {turn + 1} of {options.turns}: {side}")
-            turns[side].append(runner.turn(row, threads))
-    for side in sides:
-        result[side] = medians(turns[side]) | {"turns": turns[side]}
     if peer:
-        rates = {side: [turn["images_per_second"] for turn in turns[side]] for side in sides}
-        ratios = [a / b for a, b in zip(rates["lamina"], rates["peer"])]
-        result["ratio"] = (
-            result["lamina"]["images_per_second"] / result["peer"]["images_per_second"]
-        )
+        result["ratio"] = tables.rate(result, "lamina") / tables.rate(result, "peer")
+        ratios = [
+            a["images_per_second"] / b["images_per_second"]
+            for a, b in zip(result["lamina"]["turns"], result["peer"]["turns"])
+        ]
         result["ratio_range"] = [min(ratios), max(ratios)]
     return result
 
@@ -298,8 +332,13 @@ def git(*words):
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds")
+
+
 def describe(lamina, threads):
-    """Machine and versions, from Lamina's own profile."""
+    """Machine and versions, from Lamina's own profile. The program's hash tells programs apart that
+    were built from one commit and uncommitted changes."""
     process = lamina.run("profile", ROWS[0], threads, "--steps", "5", "--json")
     profile = json.loads(process.out[0])
     with open("/proc/meminfo", encoding="ascii") as meminfo:
@@ -314,72 +353,16 @@ def describe(lamina, threads):
             "kernel": platform.release(),
         },
         "versions": profile["versions"]
-        | {"commit": git("rev-parse", "--short", "HEAD"), "changed": bool(changed)},
+        | {
+            "commit": git("rev-parse", "--short", "HEAD"),
+            "changed": bool(changed),
+            "program": hashlib.sha256(lamina.program.read_bytes()).hexdigest()[:16],
+        },
     }
-
-
-def result_path(results):
-    """bench/results/2026-11-24-intel-xeon-gold-6338-2.json: date, processor, processors."""
-    name = re.sub(r"\(r\)|\(tm\)|cpu|@.*", " ", results["machine"]["processor"].lower())
-    name = re.sub(r"[^a-z0-9]+", "-", name).strip("-")
-    return RESULTS / f"{results['date'][:10]}-{name}-{results['machine']['processors']}.json"
-
-
-# ---- Printing ------------------------------------------------------------------------------------
 
 
 def say(text):
     print(f"bench: {text}", file=sys.stderr, flush=True)
-
-
-def pair(row, key, scale, form):
-    """ "12 / 34": Lamina's and the peer's."""
-    sides = [row[side][key] * scale for side in ("lamina", "peer") if side in row]
-    return " / ".join(format(value, form) for value in sides)
-
-
-def print_table(results):
-    columns = "{:<20} {:>7} {:>17} {:>7} {:>13} {:>13} {:>15} {:>7}"
-    heads = ["images/s", "ratio", "of turns", "memory MB", "first step s", "plan s"]
-    print(columns.format("row", "threads", *heads))
-    for row in results["rows"]:
-        ratio = ["", ""]
-        if "ratio" in row:
-            ratio = [f"{row['ratio']:.2f}", "{:.2f} to {:.2f}".format(*row["ratio_range"])]
-        print(
-            columns.format(
-                row["row"],
-                row["threads"],
-                pair(row, "images_per_second", 1, ".0f"),
-                *ratio,
-                pair(row, "memory", 1e-6, ".0f"),
-                pair(row, "first_step", 1, ".2f"),
-                "-" if row["plan_seconds"] is None else f"{row['plan_seconds']:.2f}",
-            )
-        )
-    peer = "Lamina / PyTorch" if "peer" in results["rows"][0] else "Lamina"
-    print(f"{peer}; medians of {results['turns']} turn{'s'[: results['turns'] - 1]}")
-    print_scaling({row["row"]: row for row in results["rows"]})
-
-
-def print_scaling(rows):
-    one, all_threads = rows.get("lenet-64-one-thread"), rows.get("lenet-64")
-    if one and all_threads:
-        for side in ("lamina", "peer"):
-            if side in one:
-                gain = all_threads[side]["images_per_second"] / one[side]["images_per_second"]
-                print(f"lenet-64, {all_threads['threads']} threads over 1: {side} {gain:.2f}")
-
-
-def print_against(results, path):
-    earlier = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    rows = {row["row"]: row for row in earlier["rows"]}
-    print(f"\nimages/s of Lamina against {path} ({earlier['date']}):")
-    for row in results["rows"]:
-        if row["row"] in rows:
-            before = rows[row["row"]]["lamina"]["images_per_second"]
-            now = row["lamina"]["images_per_second"]
-            print(f"{row['row']:<20} {before:>9.0f} {now:>9.0f} {now / before:>6.2f}")
 
 
 # ---- The command ---------------------------------------------------------------------------------
@@ -393,8 +376,12 @@ def parse():
     parser.add_argument("rows", nargs="*", metavar="ROW", help="default: all")
     parser.add_argument("--turns", type=int, default=None, help="of each row; default: 5")
     parser.add_argument("--threads", type=int, default=processors(), help="default: all")
+    parser.add_argument(
+        "--scaling", action="store_true", help="with 1, 2, 4, 8, ... threads, not with 1 and all alone"
+    )
     parser.add_argument("--quick", action="store_true", help="a look: 1 short turn, not kept")
     parser.add_argument("--out", help="the file of results; default: in bench/results")
+    parser.add_argument("--results", help="another folder of results; keeps quick ones, too")
     parser.add_argument("--against", help="an earlier file of results to compare with")
     parser.add_argument("--without-peer", action="store_true", help="Lamina alone")
     parser.add_argument("--lamina", default=ROOT / "build" / "lamina", help="the program")
@@ -407,42 +394,69 @@ def parse():
         options.turns = 1 if options.quick else 5
     if options.turns < 1 or options.threads < 1:
         parser.error("--turns and --threads are at least 1")
+    options.counts = thread_counts(options.threads, options.scaling)
     return options
 
 
-def bench(options, folder):
-    lamina = Lamina(pathlib.Path(options.lamina).resolve(), folder, options.quick)
-    peer = None if options.without_peer else Peer(options.python, folder, options.quick)
+def thread_counts(threads, scaling):
+    """The bench's own first; each of the others is less."""
+    counts = [1]
+    while scaling and 2 * counts[-1] < threads:
+        counts.append(2 * counts[-1])
+    return [threads, *(count for count in counts if count < threads)]
+
+
+def open_results(options, lamina):
+    """None: they are not kept."""
     load = os.getloadavg()[0]
     if load > 0.3:
         say(f"something else runs on this machine (load {load:.1f}): the figures will show it")
-    results = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds")}
-    results |= describe(lamina, options.threads)
-    results |= {"turns": options.turns, "quick": options.quick, "load_before": load, "rows": []}
-    for row in ROWS:
-        if not options.rows or row.name in options.rows:
-            results["rows"].append(measure(row, lamina, peer, options))
-    return results
+    head = {"date": now()} | describe(lamina, options.threads)
+    head |= {"turns": options.turns, "quick": options.quick, "load_before": load}
+    if options.quick and not options.out and not options.results:
+        return None
+    return Results(head, options.results or FOLDER, options.out, adds=bool(options.rows))
+
+
+def bench(options, folder, rows):
+    """Fills rows."""
+    lamina = Lamina(pathlib.Path(options.lamina).resolve(), folder, options.quick)
+    peer = None if options.without_peer else Peer(options.python, folder, options.quick)
+    results = open_results(options, lamina)
+    try:
+        for row in ROWS:
+            if not options.rows or row.name in options.rows:
+                rows.append(measure(row, lamina, peer, options))
+                if results:
+                    results.add(rows[-1])
+    finally:
+        if results and results.rows:
+            say(results.told())
+
+
+def stop(number, _):
+    raise Stopped(number)
 
 
 def main():
     options = parse()
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    rows, status = [], 0
     try:
         with tempfile.TemporaryDirectory(prefix="lamina-bench-") as folder:
-            results = bench(options, pathlib.Path(folder))
-    except (Failed, OSError) as error:
+            bench(options, pathlib.Path(folder), rows)
+    except (Failed, Kept, OSError) as error:
         say(str(error))
-        return 1
-    print_table(results)
-    if options.against:
-        print_against(results, options.against)
-    out = options.out or (None if options.quick else result_path(results))
-    if out:
-        pathlib.Path(out).parent.mkdir(parents=True, exist_ok=True)
-        pathlib.Path(out).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        say(f"written: {out}")
-    return 0
+        status = 1
+    except Stopped as stopped:
+        status = 128 + stopped.args[0]
+    if rows:
+        tables.print_rows(rows, options.turns)
+        tables.print_scaling(rows)
+        if options.against:
+            tables.print_against(rows, options.against)
+    return status
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The peer of a bench row: the same work in PyTorch, as fast as it goes.
 
-    bench/peer.py speed NETWORK --batch N --threads N --seconds S [--inference]
+    bench/peer.py speed NETWORK --batch N --threads N --seconds S [--inference] [--setting NAME]
     bench/peer.py start NETWORK --batch N --threads N --seconds S [--inference] --setting NAME
 
 `speed` takes steps with each setting that may be fastest (memory layout, the optimizer's
 implementation; for inference also frozen traces, and one thread) and prints one JSON object with
-the images a second of each. `start` takes steps with one setting only and says when the first
+the images a second of each; with --setting, that one alone (and for inference, the same with one
+thread). `start` takes steps with one setting only and says when the first
 was done: bench.py looks at the clock and at the memory of the process.
 
 What is given to PyTorch: its data lie in memory as ready float tensors, in the layout of the
@@ -23,6 +24,7 @@ from torch import nn
 
 BATCHES = 8  # different ones, in turn
 WARM_STEPS = 3
+ONE_THREAD = "+one_thread"  # at the end of a setting's name
 
 
 # ---- Networks, as in bench/configs ---------------------------------------------------------------
@@ -73,7 +75,7 @@ def settings(network, inference, threads):
     layouts = ["contiguous"] if network == "mlp" else ["contiguous", "channels_last"]
     if not inference:
         return [f"{layout}+{way}" for layout in layouts for way in ("foreach", "single")]
-    counts = ["", "+one_thread"] if threads > 1 else [""]
+    counts = ["", ONE_THREAD] if threads > 1 else [""]
     return [
         f"{layout}+{way}{count}"
         for layout in layouts
@@ -157,9 +159,15 @@ def openblas():
     return sorted(file.rsplit("/", 2)[-2] + "/" + file.rsplit("/", 1)[-1] for file in files)
 
 
+def without_count(setting):
+    return setting.removesuffix(ONE_THREAD)
+
+
 def speed(options):
     tried = {}
     for setting in settings(options.network, options.inference, options.threads):
+        if options.setting and without_count(options.setting) != without_count(setting):
+            continue
         try:
             tried[setting] = images_per_second(options, Work(options, setting))
         except RuntimeError as error:  # optimize_for_inference does not know every network
@@ -187,7 +195,7 @@ def main():
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True, help="for each setting")
     parser.add_argument("--inference", action="store_true")
-    parser.add_argument("--setting", help="for start: the only one")
+    parser.add_argument("--setting", help="the only one; start needs it")
     options = parser.parse_args()
     if options.what == "start" and options.setting is None:
         parser.error("start needs --setting")

@@ -43,13 +43,47 @@ expect 2 bench --turns 0
 expect 1 bench lenet-64 --without-peer --lamina /bin/false
 says err 'status 1 of: /'
 
-expect 0 bench lenet-inference-64 --quick --without-peer --threads 1 --out result.json
-says out 'lenet-inference-64         1'
-for key in date machine versions commit row config images_per_second memory first_step turns; do
+# A row: printed, with the same on one thread, written, compared.
+expect 0 bench lenet-inference-64 --quick --without-peer --threads 2 --out result.json
+says out 'lenet-inference-64        2'
+says out 'lenet-inference-64  Lamina '
+for key in date machine versions commit program row config images_per_second memory first_step plan_seconds turns; do
     says result.json "\"$key\": "
 done
+expect 0 "$python" -c 'import json
+row = json.load(open("result.json"))["rows"][0]
+assert row["threads"] == 2 and [at["threads"] for at in row["scaling"]] == [1]
+for at in (row, *row["scaling"]):
+    assert at["plan_seconds"] > 0 and at["lamina"]["images_per_second"] > 0
+assert row["lamina"]["first_step"] > 0 and row["lamina"]["memory"] > 0'
 expect 0 bench lenet-inference-64 --quick --without-peer --threads 1 --against result.json
 says out 'images/s of Lamina against result.json'
+! grep 'threads:' out >/dev/null || fail "one thread was compared with itself"
+
+# The same row again goes to the same file. Over other figures nothing is written.
+expect 0 bench lenet-inference-64 --quick --without-peer --threads 1 --results kept
+says err 'bench: written: kept/'
+expect 0 bench lenet-inference-64 --quick --without-peer --threads 1 --results kept
+says err 'bench: added to kept/'
+says err '1 row, 1 of them again (the earlier ones: under "earlier")'
+[ "$(ls -A kept | wc -l)" -eq 1 ] || fail "not one file: $(ls -A kept)"
+expect 1 bench lenet-inference-64 --quick --without-peer --threads 1 --turns 2 --out kept/*.json
+says err 'holds other results'
+
+# A bench that is ended keeps the rows that it has done.
+TMPDIR=$folder/tmp "$python" -B "$SOURCE/bench/bench.py" --lamina "$LAMINA" lenet-64 vgg11-64 --quick \
+    --without-peer --threads 1 --results ended >out 2>err &
+children=$!
+while kill -0 "$children" 2>/dev/null && ! ls ended/*.json >/dev/null 2>&1; do sleep 0.05; done
+kill -TERM "$children" 2>/dev/null
+wait "$children"
+[ $? -eq 143 ] || fail "not 143 after SIGTERM: $(cat err)"
+says err 'bench: written: ended/'
+says out 'lenet-64        1'
+[ "$(ls -A ended | wc -l)" -eq 1 ] || fail "not one file: $(ls -A ended)"
+"$python" -c 'import json, sys
+sys.exit(json.load(open(sys.argv[1]))["rows"][0]["row"] != "lenet-64")' ended/*.json ||
+    fail "the row that was done is not kept"
 [ -z "$(ls -A tmp)" ] || fail "left: $(ls -A tmp)"
 
 finish
