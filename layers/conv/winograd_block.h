@@ -5,6 +5,11 @@
 
 enum { MOST = LAMINA__WINOGRAD_TILE };
 
+/* Keeps loads and stores through `pointer` in the order they are written in, row by row of a
+ * square: compilers otherwise bring all loads forward, and all addresses out of the loop over
+ * channels, and then lack the registers for the numbers. */
+#define IN_ORDER(pointer) __asm__ volatile("" : "+r"(pointer) : : "memory")
+
 /* 2^i and 2^-i, by index i: the powers of the points. */
 static const float twos[MOST] = {1, 2, 4, 8, 16, 32, 64, 128};
 static const float halves[MOST] = {1, 1.0F / 2, 1.0F / 4, 1.0F / 8, 1.0F / 16, 1.0F / 32};
@@ -182,15 +187,18 @@ INLINE int is_whole(const lamina__winograd_square *s, const int n) {
 INLINE void read_column(const int n, const int whole, const float *from,
                         const lamina__winograd_square *s, const int x, const mask m, vector *d) {
     const int there = whole || (x >= s->x_begin && x < s->x_end);
+    const float *column = from + x * s->column;
+    IN_ORDER(column);
     UNROLL
     for (int y = 0; y < n; y++) {
         d[y] = there && (whole || (y >= s->y_begin && y < s->y_end))
-                   ? load_part(from + y * s->row + x * s->column, m)
+                   ? load_part(column + y * s->row, m)
                    : zero();
     }
 }
 
 INLINE void store_points(const int tile, const vector *row, float *to, int64_t step) {
+    IN_ORDER(to);
     UNROLL
     for (int j = 0; j < tile; j++) {
         store(to + j * step, mask_of(WIDTH), row[j]);
@@ -229,28 +237,32 @@ INLINE void transform_square(const int tile, const int n, const int whole, const
 }
 
 INLINE void transform(const int tile, const int n, const float *from,
-                      const lamina__winograd_square *s, int64_t channels, float *to, int64_t step) {
-    const int whole = is_whole(s, n);
+                      const lamina__winograd_square *square, int64_t channels, float *to,
+                      int64_t step) {
+    const lamina__winograd_square s = *square;
+    const int whole = is_whole(&s, n);
     for (int64_t c = 0; c < channels; c += WIDTH) {
         const mask m = mask_of(channels - c < WIDTH ? (int)(channels - c) : WIDTH);
         if (whole) {
-            transform_square(tile, n, 1, from + c, s, m, to + c, step);
+            transform_square(tile, n, 1, from + c, &s, m, to + c, step);
         } else {
-            transform_square(tile, n, 0, from + c, s, m, to + c, step);
+            transform_square(tile, n, 0, from + c, &s, m, to + c, step);
         }
     }
 }
 
-/* E^T M E, or G^T M G: half[k][j] is coefficient k of column j of the points. */
-INLINE void gather_square(const int tile, const int n, const int scaled, const float *from,
-                          int64_t step, vector result[MOST][MOST]) {
-    vector half[MOST][MOST];
+/* Along columns of E^T M E, or of G^T M G: half[k][j] is coefficient k of column j of the points.
+ */
+INLINE void gather_columns(const int tile, const int n, const int scaled, const float *from,
+                           int64_t step, vector half[MOST][MOST]) {
     UNROLL
     for (int j = 0; j < tile; j++) {
         vector y[MOST], x[MOST];
+        const float *column = from + j * step;
+        IN_ORDER(column);
         UNROLL
         for (int i = 0; i < tile; i++) {
-            y[i] = load(from + (i * tile + j) * step);
+            y[i] = load(column + i * tile * step);
         }
         gather(tile, n, scaled, y, x);
         UNROLL
@@ -258,29 +270,44 @@ INLINE void gather_square(const int tile, const int n, const int scaled, const f
             half[k][j] = x[k];
         }
     }
+}
+
+/* One vector of channels of E^T M E + bias. */
+INLINE void output_square(const int tile, const int out, const int whole, const float *from,
+                          int64_t step, const vector bias, const int relu, const mask m, float *to,
+                          const lamina__winograd_square *s) {
+    vector half[MOST][MOST];
+    gather_columns(tile, out, 0, from, step, half);
     UNROLL
-    for (int k = 0; k < n; k++) {
-        gather(tile, n, scaled, half[k], result[k]);
+    for (int i = 0; i < out; i++) {
+        if (whole || (i >= s->y_begin && i < s->y_end)) {
+            vector y[MOST];
+            float *row = to + i * s->row;
+            IN_ORDER(row);
+            gather(tile, out, 0, half[i], y);
+            UNROLL
+            for (int j = 0; j < out; j++) {
+                const vector sum = y[j] + bias;
+                if (whole || (j >= s->x_begin && j < s->x_end)) {
+                    store(row + j * s->column, m, relu ? positive(sum) : sum);
+                }
+            }
+        }
     }
 }
 
 INLINE void write_output(const int tile, const int out, const float *from, int64_t step,
                          const float *bias, const int relu, int64_t channels, float *to,
-                         const lamina__winograd_square *s) {
+                         const lamina__winograd_square *square) {
+    const lamina__winograd_square s = *square;
+    const int whole = is_whole(&s, out);
     for (int64_t c = 0; c < channels; c += WIDTH) {
         const mask m = mask_of(channels - c < WIDTH ? (int)(channels - c) : WIDTH);
         const vector b = bias != NULL ? load_part(bias + c, m) : zero();
-        vector y[MOST][MOST];
-        gather_square(tile, out, 0, from + c, step, y);
-        UNROLL
-        for (int i = 0; i < out; i++) {
-            UNROLL
-            for (int j = 0; j < out; j++) {
-                if (i >= s->y_begin && i < s->y_end && j >= s->x_begin && j < s->x_end) {
-                    const vector sum = y[i][j] + b;
-                    store(to + i * s->row + j * s->column + c, m, relu ? positive(sum) : sum);
-                }
-            }
+        if (whole) {
+            output_square(tile, out, 1, from + c, step, b, relu, m, to + c, &s);
+        } else {
+            output_square(tile, out, 0, from + c, step, b, relu, m, to + c, &s);
         }
     }
 }
@@ -291,9 +318,11 @@ INLINE void add_patch(const int tile, const int whole, const float *from, int64_
     UNROLL
     for (int j = 0; j < tile; j++) {
         vector y[MOST], d[MOST];
+        const float *column = from + j * step;
+        IN_ORDER(column);
         UNROLL
         for (int i = 0; i < tile; i++) {
-            y[i] = load(from + (i * tile + j) * step);
+            y[i] = load(column + i * tile * step);
         }
         unpatch(tile, y, d);
         UNROLL
@@ -303,27 +332,32 @@ INLINE void add_patch(const int tile, const int whole, const float *from, int64_
     }
     UNROLL
     for (int i = 0; i < tile; i++) {
-        vector d[MOST];
-        unpatch(tile, half[i], d);
-        UNROLL
-        for (int j = 0; j < tile; j++) {
-            if (whole || (i >= s->y_begin && i < s->y_end && j >= s->x_begin && j < s->x_end)) {
-                float *at = to + i * s->row + j * s->column;
-                store(at, m, plus(load_part(at, m), d[j]));
+        if (whole || (i >= s->y_begin && i < s->y_end)) {
+            vector d[MOST];
+            float *row = to + i * s->row;
+            IN_ORDER(row);
+            unpatch(tile, half[i], d);
+            UNROLL
+            for (int j = 0; j < tile; j++) {
+                if (whole || (j >= s->x_begin && j < s->x_end)) {
+                    float *at = row + j * s->column;
+                    store(at, m, plus(load_part(at, m), d[j]));
+                }
             }
         }
     }
 }
 
 INLINE void add_patches(const int tile, const float *from, int64_t step, int64_t channels,
-                        float *to, const lamina__winograd_square *s) {
-    const int whole = is_whole(s, tile);
+                        float *to, const lamina__winograd_square *square) {
+    const lamina__winograd_square s = *square;
+    const int whole = is_whole(&s, tile);
     for (int64_t c = 0; c < channels; c += WIDTH) {
         const mask m = mask_of(channels - c < WIDTH ? (int)(channels - c) : WIDTH);
         if (whole) {
-            add_patch(tile, 1, from + c, step, m, to + c, s);
+            add_patch(tile, 1, from + c, step, m, to + c, &s);
         } else {
-            add_patch(tile, 0, from + c, step, m, to + c, s);
+            add_patch(tile, 0, from + c, step, m, to + c, &s);
         }
     }
 }
@@ -359,14 +393,17 @@ INLINE void add_filter(const int tile, const int n, const float *from, int64_t s
                        int64_t channels, float *to, int64_t pixel) {
     for (int64_t c = 0; c < channels; c += WIDTH) {
         const mask m = mask_of(channels - c < WIDTH ? (int)(channels - c) : WIDTH);
-        vector w[MOST][MOST];
-        gather_square(tile, n, 1, from + c, step, w);
+        vector half[MOST][MOST];
+        gather_columns(tile, n, 1, from + c, step, half);
         UNROLL
         for (int u = 0; u < n; u++) {
+            vector w[MOST];
+            float *row = to + u * n * pixel + c;
+            IN_ORDER(row);
+            gather(tile, n, 1, half[u], w);
             UNROLL
             for (int v = 0; v < n; v++) {
-                float *at = to + (u * n + v) * pixel + c;
-                store(at, m, load_part(at, m) + w[u][v]);
+                store(row + v * pixel, m, load_part(row + v * pixel, m) + w[v]);
             }
         }
     }
