@@ -78,7 +78,7 @@ void lamina__winograd_add_d_inputs(const lamina__winograd *, const float *v, int
 /* ---- conv_winograd_filters.c ---- */
 
 /* U of the filters of a panel and channels c_begin .. c_end-1, to + point * step: (channels,
- * panel). c_begin is a multiple of the vector width; scratch: points * width * width floats. */
+ * panel). c_begin is a multiple of the vector width; scratch: taps * width * width floats. */
 void lamina__winograd_forward_filters(const lamina__conv *, const lamina__winograd *,
                                       const float *weight, lamina__panel, int64_t c_begin,
                                       int64_t c_end, float *scratch, float *to, int64_t step);

@@ -5,50 +5,41 @@
 
 #include <string.h>
 
-/* Filters o .. o+width-1 and channels c .. c+some-1, transformed along the channels: (points,
- * filters, channels), width each. */
-static void transform_square(const lamina__conv *conv, const lamina__winograd *w,
-                             const float *weight, int64_t o, int64_t c, int64_t some, float *to) {
-    const int64_t width = w->isa->width, square = width * width;
+/* One tap of filters o .. o+width-1 and channels c .. c+some-1, turned around: (channels, filters),
+ * width each, with zeros where there are none. */
+static void turn(const lamina__conv *conv, const lamina__winograd *w, const float *tap, int64_t o,
+                 int64_t some, float *to) {
+    float square[LAMINA__WINOGRAD_WIDTH * LAMINA__WINOGRAD_WIDTH] = {0};
+    const int64_t width = w->isa->width, filters = conv->out_channels - o;
     const int64_t size = (int64_t)w->tiling->filter * w->tiling->filter * conv->in_channels;
-    for (int64_t i = 0; i < width; i++) {
-        if (o + i < conv->out_channels) {
-            w->tiling->weights(weight + (o + i) * size + c, conv->in_channels, some, to + i * width,
-                               square);
-            continue;
-        }
-        for (int64_t p = 0; p < w->points; p++) {
-            memset(to + p * square + i * width, 0, (size_t)width * sizeof *to);
-        }
-    }
-}
-
-/* Turns a square around, of which `some` channels are wanted. */
-static void turn(const lamina__winograd *w, const float *square, int64_t some, float *to,
-                 int64_t row) {
-    const int64_t width = w->isa->width;
-    if (some == width) {
-        w->product->transpose(square, width, to, row);
+    if (some == width && filters >= width) {
+        w->product->transpose(tap, size, to, width);
         return;
     }
-    for (int64_t j = 0; j < some; j++) {
-        for (int64_t i = 0; i < width; i++) {
-            to[j * row + i] = square[i * width + j];
-        }
+    for (int64_t i = 0; i < width && i < filters; i++) {
+        memcpy(square + i * width, tap + i * size, (size_t)some * sizeof *tap);
     }
+    w->product->transpose(square, width, to, width);
 }
 
+/* Turning the taps of a filter around, and then transforming along the filters, is less work than
+ * turning the points around. */
 void lamina__winograd_forward_filters(const lamina__conv *conv, const lamina__winograd *w,
                                       const float *weight, lamina__panel panel, int64_t c_begin,
                                       int64_t c_end, float *scratch, float *to, int64_t step) {
-    const int64_t width = w->isa->width, row = panel.vectors * width;
+    const int64_t width = w->isa->width, row = panel.vectors * width, square = width * width;
+    const int64_t taps = (int64_t)w->tiling->filter * w->tiling->filter;
     for (int64_t v = 0; v < panel.vectors; v++) {
+        const int64_t o = panel.first + v * width;
         for (int64_t c = c_begin; c < c_end; c += width) {
             const int64_t some = c_end - c < width ? c_end - c : width;
-            transform_square(conv, w, weight, panel.first + v * width, c, some, scratch);
-            for (int64_t p = 0; p < w->points; p++) {
-                turn(w, scratch + p * width * width, some,
-                     to + p * step + (c - c_begin) * row + v * width, row);
+            for (int64_t t = 0; t < taps; t++) {
+                turn(conv, w, weight + (o * taps + t) * conv->in_channels + c, o, some,
+                     scratch + t * square);
+            }
+            for (int64_t i = 0; i < some; i++) {
+                w->tiling->weights(scratch + i * width, square, width,
+                                   to + (c - c_begin + i) * row + v * width, step);
             }
         }
     }

@@ -20,7 +20,11 @@
 
 #include <stdint.h>
 
-enum { LAMINA__N_TILINGS = 4, LAMINA__WINOGRAD_TILE = 8 /* the largest t */ };
+enum {
+    LAMINA__N_TILINGS = 4,
+    LAMINA__WINOGRAD_TILE = 8,   /* the largest t */
+    LAMINA__WINOGRAD_WIDTH = 16, /* the most floats in a vector */
+};
 
 /* A t x t or m x m square of pixels, channels-last, of which some may lie outside the image: those
  * outside rows y_begin .. y_end - 1 and columns x_begin .. x_end - 1 read as 0 and are not
