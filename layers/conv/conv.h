@@ -28,7 +28,8 @@ extern const lamina_kernel LAMINA__REAL_NAME(conv_reference);
 /* What our own kernels' forward passes can do along with the convolution. */
 static const char *const lamina__fuses_relu[] = {"relu", NULL};
 
-extern const lamina_kernel lamina__conv_direct, lamina__conv_winograd, lamina__conv_onednn;
+extern const lamina_kernel lamina__conv_planes, lamina__conv_direct, lamina__conv_winograd,
+    lamina__conv_onednn;
 #endif
 
 #endif

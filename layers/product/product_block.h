@@ -141,16 +141,19 @@ INLINE void dot(const int rows, const int columns, const lamina__product_tile *t
 TARGET static void sum_rows(int64_t rows, int64_t columns, const float *from, float *sum) {
     for (int64_t j = 0; j < columns; j += WIDTH) {
         const mask m = mask_of(columns - j < WIDTH ? (int)(columns - j) : WIDTH);
-        vector even = zero(), odd = zero();
+        vector part[4] = {zero(), zero(), zero(), zero()}; /* additions need not wait */
         int64_t i = 0;
-        for (; i + 1 < rows; i += 2) {
-            even = plus(even, load_part(from + i * columns + j, m));
-            odd = plus(odd, load_part(from + (i + 1) * columns + j, m));
+        for (; i + 4 <= rows; i += 4) {
+            UNROLL
+            for (int k = 0; k < 4; k++) {
+                part[k] = plus(part[k], load_part(from + (i + k) * columns + j, m));
+            }
         }
-        if (i < rows) {
-            even = plus(even, load_part(from + i * columns + j, m));
+        for (; i < rows; i++) {
+            part[0] = plus(part[0], load_part(from + i * columns + j, m));
         }
-        store(sum + j, m, plus(load_part(sum + j, m), plus(even, odd)));
+        const vector all = plus(plus(part[0], part[1]), plus(part[2], part[3]));
+        store(sum + j, m, plus(load_part(sum + j, m), all));
     }
 }
 

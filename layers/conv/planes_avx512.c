@@ -1,0 +1,61 @@
+/* The inner loops of conv_planes.c for AVX-512: up to 28 sums in 32 registers. */
+#include "layers/conv/planes.h"
+#include "layers/real.h"
+
+#if !LAMINA_LAYERS_F64 && LAMINA__ISA_X86
+
+#include "layers/vector_avx512.h"
+
+enum { LANES = 4 };
+
+/* After unpacking within 128-bit lanes, lane l of pixels[k] is pixel 4l + k with its 4 filters. */
+TARGET static inline void put_pixels(const vector x[4], int n, float *to, int64_t step) {
+    const vector a = _mm512_unpacklo_ps(x[0], x[1]), b = _mm512_unpacklo_ps(x[2], x[3]);
+    const vector c = _mm512_unpackhi_ps(x[0], x[1]), d = _mm512_unpackhi_ps(x[2], x[3]);
+    const vector pixels[4] = {
+        _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b))),
+        _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b))),
+        _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(c), _mm512_castps_pd(d))),
+        _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(c), _mm512_castps_pd(d)))};
+
+#define PUT(lane)                                                                                  \
+    _Pragma("GCC unroll 4") for (int k = 0; k < 4; k++) {                                          \
+        if (4 * (lane) + k < n) {                                                                  \
+            _mm_storeu_ps(to + (4 * (lane) + k) * step, _mm512_extractf32x4_ps(pixels[k], lane));  \
+        }                                                                                          \
+    }
+    PUT(0) PUT(1) PUT(2) PUT(3)
+#undef PUT
+}
+
+#include "layers/conv/planes_x86.h"
+
+#include "layers/conv/planes_block.h"
+
+UP_TO_24(FORWARD, 1)
+UP_TO_12(FORWARD, 2)
+LANES_OF(1)
+LANES_OF(2)
+LANES_OF(3) LANES_OF(4) UP_TO_9(WEIGHTS, 3, 1) UP_TO_4(WEIGHTS, 3, 2) UP_TO_5(WEIGHTS, 5, 1)
+    UP_TO_2(WEIGHTS, 5, 2) UP_TO_4(WEIGHTS, 7, 1) UP_TO_2(WEIGHTS, 7, 2) UP_TO_6(SINGLES, 1)
+        UP_TO_6(SINGLES, 2) UP_TO_6(SINGLES, 3) UP_TO_6(SINGLES, 4)
+
+            const lamina__planes_isa lamina__planes_avx512 = {
+                .width = WIDTH,
+                .lanes = LANES,
+                .pixels = {24, 12},
+                .runs = {{9, 4}, {5, 2}, {4, 2}},
+                .taps = 6,
+                .forward = {{UP_TO_24(FORWARD_NAME, 1)}, {UP_TO_12(FORWARD_NAME, 2)}},
+                .forward_lanes = {forward_lanes_1, forward_lanes_2, forward_lanes_3,
+                                  forward_lanes_4},
+                .weights = {{{UP_TO_9(WEIGHTS_NAME, 3, 1)}, {UP_TO_4(WEIGHTS_NAME, 3, 2)}},
+                            {{UP_TO_5(WEIGHTS_NAME, 5, 1)}, {UP_TO_2(WEIGHTS_NAME, 5, 2)}},
+                            {{UP_TO_4(WEIGHTS_NAME, 7, 1)}, {UP_TO_2(WEIGHTS_NAME, 7, 2)}}},
+                .weights_single = {{UP_TO_6(SINGLES_NAME, 1)},
+                                   {UP_TO_6(SINGLES_NAME, 2)},
+                                   {UP_TO_6(SINGLES_NAME, 3)},
+                                   {UP_TO_6(SINGLES_NAME, 4)}},
+                .split = split};
+
+#endif
