@@ -18,7 +18,6 @@
 #include "layers/conv/conv.h"
 #include "layers/conv/planes.h"
 #include "layers/parallel.h"
-#include "layers/product/product.h"
 
 #if !LAMINA_LAYERS_F64
 
@@ -37,13 +36,14 @@ typedef struct planes {
     cut cut[LAMINA__PLANES_VECTORS]; /* for blocks of so many vectors of filters, less one */
     int64_t row_vectors;             /* of pixels, that a row of output fills */
     int64_t n_taps;
-    int64_t *tap_at; /* (channel, row and column of the window): its first pixel in the planes */
+    int64_t *tap_at;  /* (channel, row and column of the window): its first pixel in the planes */
+    int32_t has_runs; /* 1: the taps of a row are side by side, 3, 5 or 7 */
     int64_t n_runs;
     int64_t *run_at;       /* taps of a row of the window: (channel, row) */
     int64_t main_filters;  /* in vectors of filters; those after them are left over */
     int64_t main_wide;     /* their whole vectors, floats */
     int64_t singles;       /* left over */
-    int64_t sums_wide;     /* floats of a tap's sums: main_wide, and a vector for each left over */
+    int64_t sums_wide;     /* floats of a tap's sums: main_wide and, for each left over, a vector */
     int64_t singles_image; /* floats of the planes of a left-over filter's gradients */
     int32_t packed;        /* filters for the forward pass, or -1 */
     int32_t relu;          /* 1: forward ends with max(0, y) */
@@ -60,6 +60,12 @@ static const lamina__planes_isa *isa_to_use(void) {
     }
 #endif
     return &lamina__planes_portable;
+}
+
+static int has_runs(const lamina__conv *conv) {
+    const lamina__axis *x = &conv->window.x;
+    return x->stride == 1 && x->dilation == 1 &&
+           (x->kernel == 3 || x->kernel == 5 || x->kernel == 7);
 }
 
 static int32_t applies(const void *self, const lamina_setup *setup, uint32_t pass) {
@@ -98,6 +104,7 @@ static void measure(const lamina__conv *conv, planes *k) {
     }
     k->row_vectors = (x->out + width - 1) / width;
     k->n_taps = conv->in_channels * y->kernel * x->kernel;
+    k->has_runs = has_runs(conv);
     k->n_runs = conv->in_channels * y->kernel;
     /* A left-over filter costs as much as a vector does, divided by the width, if a row's pixels
      * fill their vectors. */
@@ -135,7 +142,7 @@ static int64_t own_scratch(const planes *k, uint32_t pass) {
 }
 
 static int64_t shared_scratch(const planes *k) {
-    return whole(k->n_taps * k->sums_wide, LAMINA__PLANES_VECTOR);
+    return whole((k->n_taps + 1) * k->sums_wide, LAMINA__PLANES_VECTOR);
 }
 
 static int32_t create(const void *self, lamina_call *call, const lamina_setup *setup,
@@ -269,30 +276,39 @@ typedef struct work {
     const lamina_io *io;
 } work;
 
-/* A row of output pixels times the main filters. */
-static void main_row(const work *w, const float *image, float *out) {
+/* So many rows of output pixels times the main filters. */
+static void main_rows(const work *w, const float *image, float *out, int64_t rows) {
     const lamina__conv *conv = w->conv;
     const planes *k = w->k;
     const float *bias = conv->bias ? w->io->weight[1]->data : NULL;
-    lamina__planes_tile tile = {.tap_at = k->tap_at,
-                                .n_taps = k->n_taps,
-                                .filters = w->io->packed[k->packed],
+    lamina__planes_tile tile = {.filters = w->io->packed[k->packed],
+                                .rows = rows,
+                                .image_row = k->out_row,
+                                .out_row = conv->window.x.out * conv->out_channels,
                                 .out_step = conv->out_channels,
                                 .relu = k->relu};
 
     for (int64_t o = 0, vectors = 0; o < k->main_filters; o += vectors * k->isa->width) {
         vectors = vectors_at(k, o);
+        const int by_runs = k->has_runs && vectors == 1;
+        lamina__planes_forward *const *fn =
+            by_runs ? k->isa->forward_runs[conv->window.x.kernel / 2 - 1]
+                    : k->isa->forward[vectors - 1];
+        const cut row = k->cut[vectors - 1];
         tile.bias = bias != NULL ? bias + o : NULL;
         tile.last = last_of(k, o, vectors);
         tile.image = image;
         tile.out = out + o;
-        const cut row = k->cut[vectors - 1];
-        for (int64_t i = 0; i < row.pieces; i++) {
-            const int64_t n = row.n + (i < row.longer);
-            k->isa->forward[vectors - 1][n - 1](&tile);
-            tile.image += n;
-            tile.out += n * conv->out_channels;
+        tile.tap_at = by_runs ? k->run_at : k->tap_at;
+        tile.n_taps = by_runs ? k->n_runs : k->n_taps;
+        tile.blocks = row.longer;
+        if (row.longer > 0) {
+            fn[row.n](&tile);
+            tile.image += row.longer * (row.n + 1);
+            tile.out += row.longer * (row.n + 1) * conv->out_channels;
         }
+        tile.blocks = row.pieces - row.longer;
+        fn[row.n - 1](&tile);
         tile.filters += k->n_taps * vectors * k->isa->width;
     }
 }
@@ -357,8 +373,9 @@ static int32_t forward(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const lamina__axis *y = &conv->window.y, *x = &conv->window.x;
     const int64_t out_row = x->out * conv->out_channels;
     float *image = (float *)w->io->scratch + thread * own_scratch(k, LAMINA_PASS_FORWARD);
-    /* rows whose left-over pixels fill a block; their output is still in the cache */
-    const int64_t band = k->row_vectors < k->isa->lanes ? k->isa->lanes / k->row_vectors : 1;
+    /* Rows whose output stays in the first-level cache from one panel of filters to the next. */
+    enum { BAND = 24 * 1024 / sizeof(float) };
+    const int64_t band = out_row < BAND ? BAND / out_row : 1;
 
     memset(image, 0, (size_t)k->image * sizeof *image);
     for (int64_t n = 0; n < w->io->samples; n++) {
@@ -367,9 +384,7 @@ static int32_t forward(void *arg, int64_t begin, int64_t end, int32_t thread) {
         fill_planes(conv, k, in, begin * y->stride, (end - 1) * y->stride + y->extent, image);
         for (int64_t i = begin; i < end; i += band) {
             const int64_t past = i + band < end ? i + band : end;
-            for (int64_t r = i; r < past; r++) {
-                main_row(w, image + r * k->out_row, out + r * out_row);
-            }
+            main_rows(w, image + i * k->out_row, out + i * out_row, past - i);
             if (k->singles > 0) {
                 single_rows(w, image, out, i, past);
             }
@@ -378,7 +393,8 @@ static int32_t forward(void *arg, int64_t begin, int64_t end, int32_t thread) {
     return LAMINA_OK;
 }
 
-/* sums (taps, sums_wide) += what one sample adds to runs begin .. end-1 of taps. */
+/* sums (taps, sums_wide) += what one sample adds to runs begin .. end-1 of taps; with the first, to
+ * the row after the last tap, which is the bias's. */
 static void add_main(const work *w, const float *image, const float *d_out, int64_t begin,
                      int64_t end, float *sums) {
     const lamina__conv *conv = w->conv;
@@ -402,6 +418,7 @@ static void add_main(const work *w, const float *image, const float *d_out, int6
             const int64_t n = (end - first + left - 1) / left;
             tile.run_at = k->run_at + first;
             tile.sums = sums + first * taps * k->sums_wide + o;
+            tile.ones = first == 0 ? sums + k->n_taps * k->sums_wide + o : NULL;
             k->isa->weights[shape][vectors - 1][n - 1](&tile);
             first += n;
         }
@@ -435,6 +452,7 @@ static void add_singles(const work *w, const float *image, const float *d_out, i
             const int64_t n = (end - first + left - 1) / left;
             tile.tap_at = k->tap_at + first;
             tile.sums = sums + first * k->sums_wide;
+            tile.ones = first == 0 ? sums + k->n_taps * k->sums_wide : NULL;
             k->isa->weights_single[n_filters - 1][n - 1](&tile);
             first += n;
         }
@@ -443,26 +461,19 @@ static void add_singles(const work *w, const float *image, const float *d_out, i
     }
 }
 
-/* d_weight += sums, of taps begin .. end-1. */
-static void add_sums(const lamina__conv *conv, const planes *k, int64_t begin, int64_t end,
-                     const float *sums, float *d_weight) {
-    const int64_t channels = conv->in_channels, taps = k->n_taps / channels;
-    const int64_t width = k->isa->width;
-
-    for (int64_t t = begin; t < end; t++) {
-        const float *from = sums + t * k->sums_wide;
-        float *to = d_weight + t % taps * channels + t / taps;
-        for (int64_t o = 0; o < k->main_filters; o++) {
-            to[o * k->n_taps] += from[o];
+/* The filters' gradients by one number of the window, `step` floats apart, += a row of sums. */
+static void add_row(const lamina__conv *conv, const planes *k, const float *from, float *to,
+                    int64_t step) {
+    for (int64_t o = 0; o < k->main_filters; o++) {
+        to[o * step] += from[o];
+    }
+    from += k->main_wide;
+    for (int64_t o = k->main_filters; o < conv->out_channels; o++, from += k->isa->width) {
+        float sum = 0;
+        for (int64_t i = 0; i < k->isa->width; i++) {
+            sum += from[i];
         }
-        from += k->main_wide;
-        for (int64_t o = k->main_filters; o < conv->out_channels; o++, from += width) {
-            float sum = 0;
-            for (int64_t i = 0; i < width; i++) {
-                sum += from[i];
-            }
-            to[o * k->n_taps] += sum;
-        }
+        to[o * step] += sum;
     }
 }
 
@@ -473,34 +484,34 @@ static int32_t backward_weights(void *arg, int64_t begin, int64_t end, int32_t t
     const planes *k = w->k;
     const lamina_io *io = w->io;
     const lamina__axis *y = &conv->window.y, *x = &conv->window.x;
-    const int64_t out_pixels = y->out * x->out, taps = x->kernel;
-    const int64_t own = own_scratch(k, LAMINA_PASS_BACKWARD_WEIGHTS);
-    float *sums = io->scratch, *image = sums + shared_scratch(k) + thread * own;
-    const lamina_tensor *d_weight = io->d_weight[0];
+    const int64_t in_size = y->in * x->in * conv->in_channels;
+    const int64_t out_size = y->out * x->out * conv->out_channels;
+    const int64_t channels = conv->in_channels, area = k->n_taps / channels;
+    const int64_t own = own_scratch(k, LAMINA_PASS_BACKWARD_WEIGHTS), wide = k->sums_wide;
     const lamina_tensor *d_bias = conv->bias && begin == 0 ? io->d_weight[1] : NULL;
+    float *sums = io->scratch, *image = sums + shared_scratch(k) + thread * own;
+    float *bias_sums = sums + k->n_taps * wide;
 
-    if (d_weight != NULL) {
-        memset(image, 0, (size_t)own * sizeof *image);
-        memset(sums + begin * taps * k->sums_wide, 0,
-               (size_t)((end - begin) * taps * k->sums_wide) * sizeof *sums);
+    memset(image, 0, (size_t)own * sizeof *image);
+    memset(sums + begin * x->kernel * wide, 0,
+           (size_t)((end - begin) * x->kernel * wide) * sizeof *sums);
+    if (begin == 0) {
+        memset(bias_sums, 0, (size_t)wide * sizeof *sums);
     }
     for (int64_t n = 0; n < io->samples; n++) {
-        const float *in = (const float *)io->in[0]->data + n * y->in * x->in * conv->in_channels;
-        const float *d_out =
-            (const float *)io->d_out[0]->data + n * out_pixels * conv->out_channels;
-        if (d_weight != NULL) {
-            fill_planes(conv, k, in, 0, k->rows, image);
-            add_main(w, image, d_out, begin, end, sums);
-            if (k->singles > 0) {
-                add_singles(w, image, d_out, begin, end, image + k->image, sums);
-            }
-        }
-        if (d_bias != NULL) {
-            lamina__product_to_use()->sum_rows(out_pixels, conv->out_channels, d_out, d_bias->data);
+        const float *d_out = (const float *)io->d_out[0]->data + n * out_size;
+        fill_planes(conv, k, (const float *)io->in[0]->data + n * in_size, 0, k->rows, image);
+        add_main(w, image, d_out, begin, end, sums);
+        if (k->singles > 0) {
+            add_singles(w, image, d_out, begin, end, image + k->image, sums);
         }
     }
-    if (d_weight != NULL) {
-        add_sums(conv, k, begin * taps, end * taps, sums, d_weight->data);
+    for (int64_t t = begin * x->kernel; t < end * x->kernel && io->d_weight[0] != NULL; t++) {
+        float *d_weight = (float *)io->d_weight[0]->data + t % area * channels + t / area;
+        add_row(conv, k, sums + t * wide, d_weight, k->n_taps);
+    }
+    if (d_bias != NULL) {
+        add_row(conv, k, bias_sums, d_bias->data, 1);
     }
     return LAMINA_OK;
 }

@@ -14,7 +14,7 @@
 /* At most, of the blocks' sizes. */
 enum {
     LAMINA__PLANES_VECTORS = 2, /* of filters */
-    LAMINA__PLANES_PIXELS = 24, /* of a row, in a forward block */
+    LAMINA__PLANES_PIXELS = 12, /* of a row, in a forward block */
     LAMINA__PLANES_LANES = 4,   /* vectors of pixels */
     LAMINA__PLANES_SINGLE = 4,  /* single filters */
     LAMINA__PLANES_RUNS = 9,
@@ -23,19 +23,21 @@ enum {
     LAMINA__PLANES_VECTOR = 16 /* floats in a vector */
 };
 
-/* A few pixels of a row times a few vectors of filters:
+/* Some rows of a few blocks of pixels times a few vectors of filters:
  *   out[pixel][filter] = bias[filter] + sum over taps of image[tap][pixel] * filters[tap][filter]
  */
 typedef struct lamina__planes_tile {
     const float *image;
-    const int64_t *tap_at;
+    const int64_t *tap_at; /* of forward_runs: run_at, and n_runs */
     int64_t n_taps;
     const float *filters; /* (taps, vectors), filled up with zeros */
     const float *bias;    /* NULL: none */
     float *out;
-    int64_t out_step; /* floats from one pixel to the next */
-    int32_t last;     /* filters in the last vector; out and bias are not touched past them */
-    int32_t relu;     /* 1: out = max(0, that); a NaN stays a NaN */
+    int64_t rows, blocks;       /* blocks of pixels in a row, side by side */
+    int64_t image_row, out_row; /* floats from one row to the next */
+    int64_t out_step;           /* floats from one pixel to the next */
+    int32_t last; /* filters in the last vector; out and bias are not touched past them */
+    int32_t relu; /* 1: out = max(0, that); a NaN stays a NaN */
 } lamina__planes_tile;
 
 /* The same with whole vectors of pixels, for single filters. A vector may be cut short or empty,
@@ -62,6 +64,7 @@ typedef struct lamina__planes_runs {
     int64_t d_step; /* floats from one pixel to the next */
     float *sums;
     int64_t sums_step; /* floats from one tap to the next */
+    float *ones;       /* NULL, or what a tap that reads 1 everywhere would get: the bias's sums */
     int32_t last;      /* filters in the last vector; d_out is not read past them */
 } lamina__planes_runs;
 
@@ -75,6 +78,7 @@ typedef struct lamina__planes_singles {
     int64_t d_step;    /* floats from one filter to the next */
     float *sums;       /* of a tap: a vector for each filter */
     int64_t sums_step; /* floats from one tap to the next */
+    float *ones;       /* as above */
 } lamina__planes_singles;
 
 typedef void lamina__planes_forward(const lamina__planes_tile *);
@@ -89,6 +93,8 @@ typedef struct lamina__planes_isa {
     int32_t runs[LAMINA__PLANES_WIDTHS][LAMINA__PLANES_VECTORS]; /* the most; 0: none */
     int32_t taps;                                                /* the most, of weights_single */
     lamina__planes_forward *forward[LAMINA__PLANES_VECTORS][LAMINA__PLANES_PIXELS];
+    /* For one vector of filters and runs of taps as below: [width / 2 - 1][pixels - 1]. */
+    lamina__planes_forward *forward_runs[LAMINA__PLANES_WIDTHS][LAMINA__PLANES_PIXELS];
     lamina__planes_forward_lanes *forward_lanes[LAMINA__PLANES_SINGLE]; /* [filters - 1] */
     /* [width / 2 - 1][vectors - 1][runs - 1] */
     lamina__planes_weights

@@ -12,7 +12,7 @@
 #ifdef __clang__
 #define UNROLL_ALL _Pragma("clang loop unroll(full)")
 #else
-#define UNROLL_ALL _Pragma("GCC unroll 32")
+#define UNROLL_ALL _Pragma("GCC unroll 40")
 #endif
 
 /* Keeps the compiler from carrying pixels from one turn of a loop to the next, where they have
@@ -26,26 +26,13 @@ INLINE void store_all(float *to, vector x) {
     memcpy(to, &x, sizeof x);
 }
 
-INLINE void forward(const int pixels, const int vectors, const lamina__planes_tile *tile) {
-    const mask last = mask_of(tile->last);
-    const int64_t *tap_at = tile->tap_at;
+/* One block of pixels, for all taps. */
+INLINE void sum_taps(const int pixels, const int vectors, const lamina__planes_tile *tile,
+                     const float *image, vector sum[PIXELS][VECTORS]) {
     const float *filters = tile->filters;
-    vector sum[PIXELS][VECTORS];
 
-    UNROLL
-    for (int v = 0; v < vectors; v++) {
-        const int cut = v == vectors - 1 && tile->last < WIDTH;
-        vector bias = zero();
-        if (tile->bias != NULL) {
-            bias = cut ? load_part(tile->bias + v * WIDTH, last) : load(tile->bias + v * WIDTH);
-        }
-        UNROLL_ALL
-        for (int p = 0; p < pixels; p++) {
-            sum[p][v] = bias;
-        }
-    }
     for (int64_t t = 0; t < tile->n_taps; t++, filters += vectors * WIDTH) {
-        const float *image = tile->image + tap_at[t];
+        const float *from = image + tile->tap_at[t];
         vector filter[VECTORS];
         UNROLL
         for (int v = 0; v < vectors; v++) {
@@ -53,12 +40,59 @@ INLINE void forward(const int pixels, const int vectors, const lamina__planes_ti
         }
         UNROLL_ALL
         for (int p = 0; p < pixels; p++) {
-            const vector x = broadcast(image + p);
+            const vector x = broadcast(from + p);
             UNROLL
             for (int v = 0; v < vectors; v++) {
                 sum[p][v] = multiply_add(x, filter[v], sum[p][v]);
             }
         }
+    }
+}
+
+/* The same where taps come in runs of `width` pixels side by side, for one vector of filters: a
+ * pixel is read once for all of a run. Reading it for each tap, as above, would take as long as
+ * multiplying. */
+INLINE void sum_runs(const int pixels, const int width, const lamina__planes_tile *tile,
+                     const float *image, vector sum[PIXELS][VECTORS]) {
+    const float *filters = tile->filters;
+
+    for (int64_t r = 0; r < tile->n_taps; r++, filters += width * WIDTH) {
+        const float *from = image + tile->tap_at[r];
+        vector filter[MAX_WIDTH];
+        UNROLL
+        for (int v = 0; v < width; v++) {
+            filter[v] = load(filters + v * WIDTH);
+        }
+        UNROLL_ALL
+        for (int p = 0; p < pixels + width - 1; p++) {
+            const vector x = broadcast(from + p);
+            UNROLL
+            for (int v = 0; v < width; v++) {
+                if (p >= v && p - v < pixels) {
+                    sum[p - v][0] = multiply_add(x, filter[v], sum[p - v][0]);
+                }
+            }
+        }
+    }
+}
+
+INLINE void forward_block(const int pixels, const int vectors, const int width, const int partial,
+                          const lamina__planes_tile *tile, const vector bias[VECTORS], mask last,
+                          const float *image, float *out) {
+    const int64_t out_step = tile->out_step;
+    vector sum[PIXELS][VECTORS];
+
+    UNROLL_ALL
+    for (int p = 0; p < pixels; p++) {
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
+            sum[p][v] = bias[v];
+        }
+    }
+    if (width > 0) {
+        sum_runs(pixels, width, tile, image, sum);
+    } else {
+        sum_taps(pixels, vectors, tile, image, sum);
     }
     if (tile->relu) {
         UNROLL_ALL
@@ -69,17 +103,50 @@ INLINE void forward(const int pixels, const int vectors, const lamina__planes_ti
             }
         }
     }
-    float *out = tile->out;
     UNROLL_ALL
-    for (int p = 0; p < pixels; p++, out += tile->out_step) {
+    for (int p = 0; p < pixels; p++, out += out_step) {
         UNROLL
         for (int v = 0; v < vectors; v++) {
-            if (v < vectors - 1 || tile->last == WIDTH) {
-                store_all(out + v * WIDTH, sum[p][v]);
-            } else {
+            if (partial && v == vectors - 1) {
                 store(out + v * WIDTH, last, sum[p][v]);
+            } else {
+                store_all(out + v * WIDTH, sum[p][v]);
             }
         }
+    }
+}
+
+INLINE void forward_rows(const int pixels, const int vectors, const int width, const int partial,
+                         const lamina__planes_tile *tile) {
+    const mask last = mask_of(tile->last);
+    vector bias[VECTORS];
+
+    UNROLL
+    for (int v = 0; v < vectors; v++) {
+        bias[v] = zero();
+        if (tile->bias != NULL) {
+            bias[v] = partial && v == vectors - 1 ? load_part(tile->bias + v * WIDTH, last)
+                                                  : load(tile->bias + v * WIDTH);
+        }
+    }
+    for (int64_t i = 0; i < tile->rows; i++) {
+        const float *image = tile->image + i * tile->image_row;
+        float *out = tile->out + i * tile->out_row;
+        for (int64_t j = 0; j < tile->blocks; j++) {
+            forward_block(pixels, vectors, width, partial, tile, bias, last, image, out);
+            image += pixels;
+            out += pixels * tile->out_step;
+        }
+    }
+}
+
+/* width 0: taps in any order. */
+INLINE void forward(const int pixels, const int vectors, const int width,
+                    const lamina__planes_tile *tile) {
+    if (tile->last == WIDTH) {
+        forward_rows(pixels, vectors, width, 0, tile);
+    } else {
+        forward_rows(pixels, vectors, width, 1, tile);
     }
 }
 
@@ -142,8 +209,46 @@ INLINE void forward_lanes(const int filters, const lamina__planes_lanes *tile) {
     }
 }
 
+/* `pixels` pixels side by side, one or two, into all sums: a pixel of the image is read once for
+ * both, as it is under one tap for the first and under the tap before for the second. */
+INLINE void add_columns(const int pixels, const int width, const int runs, const int vectors,
+                        const int partial, const float *const x[RUNS], int64_t at,
+                        const float *d_out, int64_t d_step, mask last,
+                        vector sum[RUNS * MAX_WIDTH][VECTORS], vector ones[VECTORS]) {
+    vector d[2][VECTORS];
+
+    HIDE(at);
+    UNROLL
+    for (int p = 0; p < pixels; p++) {
+        const float *from = d_out + p * d_step;
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
+            d[p][v] = partial && v == vectors - 1 ? load_part(from + v * WIDTH, last)
+                                                  : load(from + v * WIDTH);
+            ones[v] = plus(ones[v], d[p][v]);
+        }
+    }
+    UNROLL_ALL
+    for (int t = 0; t < runs * (width + pixels - 1); t++) {
+        const int r = t / (width + pixels - 1), q = t % (width + pixels - 1);
+        const vector pixel = broadcast(x[r] + at + q);
+        UNROLL
+        for (int p = 0; p < pixels; p++) {
+            UNROLL
+            for (int v = 0; v < vectors; v++) {
+                if (q >= p && q - p < width) {
+                    vector *to = &sum[r * width + q - p][v];
+                    *to = multiply_add(pixel, d[p][v], *to);
+                }
+            }
+        }
+    }
+}
+
 INLINE void walk_runs(const int width, const int runs, const int vectors, const int partial,
-                      const lamina__planes_runs *tile, vector sum[RUNS * MAX_WIDTH][VECTORS]) {
+                      const lamina__planes_runs *tile, vector sum[RUNS * MAX_WIDTH][VECTORS],
+                      vector ones[VECTORS]) {
+    const int pixels = vectors == 1 ? 2 : 1;
     const mask last = mask_of(tile->last);
     const int64_t columns = tile->columns, d_step = tile->d_step;
     const float *d_out = tile->d_out, *x[RUNS];
@@ -153,22 +258,15 @@ INLINE void walk_runs(const int width, const int runs, const int vectors, const 
         x[r] = tile->image + tile->run_at[r];
     }
     for (int64_t i = 0; i < tile->rows; i++) {
-        for (int64_t j = 0; j < columns; j++, d_out += d_step) {
-            vector d[VECTORS];
-            HIDE(j);
-            UNROLL
-            for (int v = 0; v < vectors; v++) {
-                d[v] = partial && v == vectors - 1 ? load_part(d_out + v * WIDTH, last)
-                                                   : load(d_out + v * WIDTH);
-            }
-            UNROLL_ALL
-            for (int t = 0; t < runs * width; t++) {
-                const vector pixel = broadcast(x[t / width] + j + t % width);
-                UNROLL
-                for (int v = 0; v < vectors; v++) {
-                    sum[t][v] = multiply_add(pixel, d[v], sum[t][v]);
-                }
-            }
+        int64_t j = 0;
+        for (; j + pixels <= columns; j += pixels) {
+            add_columns(pixels, width, runs, vectors, partial, x, j, d_out, d_step, last, sum,
+                        ones);
+            d_out += pixels * d_step;
+        }
+        if (j < columns) {
+            add_columns(1, width, runs, vectors, partial, x, j, d_out, d_step, last, sum, ones);
+            d_out += d_step;
         }
         UNROLL_ALL
         for (int r = 0; r < runs; r++) {
@@ -179,7 +277,7 @@ INLINE void walk_runs(const int width, const int runs, const int vectors, const 
 
 INLINE void weights(const int width, const int runs, const int vectors,
                     const lamina__planes_runs *tile) {
-    vector sum[RUNS * MAX_WIDTH][VECTORS];
+    vector sum[RUNS * MAX_WIDTH][VECTORS], ones[VECTORS];
 
     UNROLL_ALL
     for (int t = 0; t < runs * width; t++) {
@@ -188,10 +286,20 @@ INLINE void weights(const int width, const int runs, const int vectors,
             sum[t][v] = zero();
         }
     }
+    UNROLL
+    for (int v = 0; v < vectors; v++) {
+        ones[v] = zero();
+    }
     if (tile->last == WIDTH) {
-        walk_runs(width, runs, vectors, 0, tile, sum);
+        walk_runs(width, runs, vectors, 0, tile, sum, ones);
     } else {
-        walk_runs(width, runs, vectors, 1, tile, sum);
+        walk_runs(width, runs, vectors, 1, tile, sum, ones);
+    }
+    if (tile->ones != NULL) {
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
+            store_all(tile->ones + v * WIDTH, plus(load(tile->ones + v * WIDTH), ones[v]));
+        }
     }
     float *to = tile->sums;
     UNROLL_ALL
@@ -205,8 +313,12 @@ INLINE void weights(const int width, const int runs, const int vectors,
 
 INLINE void weights_single(const int filters, const int taps, const lamina__planes_singles *tile) {
     const float *x[LAMINA__PLANES_TAPS];
-    vector sum[LAMINA__PLANES_TAPS][SINGLE];
+    vector sum[LAMINA__PLANES_TAPS][SINGLE], ones[SINGLE];
 
+    UNROLL
+    for (int f = 0; f < filters; f++) {
+        ones[f] = zero();
+    }
     UNROLL
     for (int t = 0; t < taps; t++) {
         x[t] = tile->image + tile->tap_at[t];
@@ -220,6 +332,7 @@ INLINE void weights_single(const int filters, const int taps, const lamina__plan
         UNROLL
         for (int f = 0; f < filters; f++) {
             d[f] = load(tile->d_out + f * tile->d_step + i);
+            ones[f] = plus(ones[f], d[f]);
         }
         UNROLL
         for (int t = 0; t < taps; t++) {
@@ -228,6 +341,12 @@ INLINE void weights_single(const int filters, const int taps, const lamina__plan
             for (int f = 0; f < filters; f++) {
                 sum[t][f] = multiply_add(pixels, d[f], sum[t][f]);
             }
+        }
+    }
+    if (tile->ones != NULL) {
+        UNROLL
+        for (int f = 0; f < filters; f++) {
+            store_all(tile->ones + f * WIDTH, plus(load(tile->ones + f * WIDTH), ones[f]));
         }
     }
     float *to = tile->sums;
@@ -258,7 +377,11 @@ TARGET static void split(const float *from, int64_t from_step, int64_t pixels, i
 /* The blocks' sizes are constants inside each of these, so their sums stay in registers. */
 #define FORWARD(vectors, pixels)                                                                   \
     TARGET static void forward_##vectors##_##pixels(const lamina__planes_tile *tile) {             \
-        forward(pixels, vectors, tile);                                                            \
+        forward(pixels, vectors, 0, tile);                                                         \
+    }
+#define FORWARD_RUNS(width, pixels)                                                                \
+    TARGET static void forward_runs_##width##_##pixels(const lamina__planes_tile *tile) {          \
+        forward(pixels, 1, width, tile);                                                           \
     }
 #define LANES_OF(filters)                                                                          \
     TARGET static void forward_lanes_##filters(const lamina__planes_lanes *tile) {                 \
@@ -275,6 +398,7 @@ TARGET static void split(const float *from, int64_t from_step, int64_t pixels, i
 
 /* Their names, with a comma, for the tables. */
 #define FORWARD_NAME(vectors, pixels)      forward_##vectors##_##pixels,
+#define FORWARD_RUNS_NAME(width, pixels)   forward_runs_##width##_##pixels,
 #define WEIGHTS_NAME(width, vectors, runs) weights_##width##_##vectors##_##runs,
 #define SINGLES_NAME(filters, taps)        weights_single_##filters##_##taps,
 
@@ -290,9 +414,3 @@ TARGET static void split(const float *from, int64_t from_step, int64_t pixels, i
 #define UP_TO_12(what, ...)                                                                        \
     UP_TO_9(what, __VA_ARGS__)                                                                     \
     what(__VA_ARGS__, 10) what(__VA_ARGS__, 11) what(__VA_ARGS__, 12)
-#define UP_TO_24(what, ...)                                                                        \
-    UP_TO_12(what, __VA_ARGS__)                                                                    \
-    what(__VA_ARGS__, 13) what(__VA_ARGS__, 14) what(__VA_ARGS__, 15) what(__VA_ARGS__, 16)        \
-        what(__VA_ARGS__, 17) what(__VA_ARGS__, 18) what(__VA_ARGS__, 19) what(__VA_ARGS__, 20)    \
-            what(__VA_ARGS__, 21) what(__VA_ARGS__, 22) what(__VA_ARGS__, 23)                      \
-                what(__VA_ARGS__, 24)
