@@ -139,9 +139,13 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
 
 static const lamina_kernel *const kernels[] = {
 #if !LAMINA_LAYERS_F64
-    &lamina__conv_planes, &lamina__conv_direct, &lamina__conv_winograd, &lamina__conv_onednn,
+    &lamina__conv_planes,
+    &lamina__conv_direct,
+    &lamina__conv_winograd,
+    &lamina__conv_onednn,
 #endif
-    &LAMINA__REAL_NAME(conv_reference), NULL};
+    &LAMINA__REAL_NAME(conv_reference),
+    NULL};
 
 static const char *const cases[] = {
     "{input: [2, 3, 6, 5], params: {filters: 4, kernel: 3}}",

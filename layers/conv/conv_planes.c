@@ -252,6 +252,11 @@ static void fill_planes(const lamina__conv *conv, const planes *k, const float *
             x->pad_begin > phase ? whole(x->pad_begin - phase, stride) / stride : 0;
         const int64_t past = whole(x->in + x->pad_begin - phase, stride) / stride;
         const int64_t n = (past < k->row ? past : k->row) - first;
+        if (channels * stride == 1 && n == x->in && n == k->row && end > begin) { /* no gaps */
+            memcpy(to + begin * k->row, image + (begin - y->pad_begin) * n,
+                   (size_t)((end - begin) * n) * sizeof *to);
+            return;
+        }
         const float *from = image + (first * stride + phase - x->pad_begin) * channels + c;
         for (int64_t i = begin; i < end; i++) {
             const float *row = from + (i - y->pad_begin) * x->in * channels;
@@ -469,11 +474,14 @@ static void add_row(const lamina__conv *conv, const planes *k, const float *from
     }
     from += k->main_wide;
     for (int64_t o = k->main_filters; o < conv->out_channels; o++, from += k->isa->width) {
-        float sum = 0;
-        for (int64_t i = 0; i < k->isa->width; i++) {
-            sum += from[i];
+        float part[LAMINA__PLANES_VECTOR];
+        memcpy(part, from, (size_t)k->isa->width * sizeof *part);
+        for (int64_t half = k->isa->width / 2; half > 0; half /= 2) {
+            for (int64_t i = 0; i < half; i++) {
+                part[i] += part[half + i];
+            }
         }
-        to[o * step] += sum;
+        to[o * step] += part[0];
     }
 }
 

@@ -32,14 +32,25 @@ TARGET static inline void put_pixels(const vector x[4], int n, float *to, int64_
 
 #include "layers/conv/planes_block.h"
 
-#define ALL_BLOCKS                                                                                 \
-    UP_TO_12(FORWARD, 1)                                                                           \
-    UP_TO_6(FORWARD, 2) UP_TO_12(FORWARD_RUNS, 3) UP_TO_12(FORWARD_RUNS, 5)                        \
-        UP_TO_12(FORWARD_RUNS, 7) LANES_OF(1) LANES_OF(2) LANES_OF(3) LANES_OF(4)                  \
-            UP_TO_9(WEIGHTS, 3, 1) UP_TO_4(WEIGHTS, 3, 2) UP_TO_5(WEIGHTS, 5, 1)                   \
-                UP_TO_2(WEIGHTS, 5, 2) UP_TO_3(WEIGHTS, 7, 1) WEIGHTS(7, 2, 1) UP_TO_6(SINGLES, 1) \
-                    UP_TO_6(SINGLES, 2) UP_TO_6(SINGLES, 3) UP_TO_6(SINGLES, 4)
-ALL_BLOCKS
+UP_TO_12(FORWARD, 1)
+UP_TO_6(FORWARD, 2)
+UP_TO_12(FORWARD_RUNS, 3)
+UP_TO_12(FORWARD_RUNS, 5)
+UP_TO_12(FORWARD_RUNS, 7)
+LANES_OF(1)
+LANES_OF(2)
+LANES_OF(3)
+LANES_OF(4)
+UP_TO_9(WEIGHTS, 3, 1)
+UP_TO_4(WEIGHTS, 3, 2)
+UP_TO_5(WEIGHTS, 5, 1)
+UP_TO_2(WEIGHTS, 5, 2)
+UP_TO_3(WEIGHTS, 7, 1)
+UP_TO_1(WEIGHTS, 7, 2)
+UP_TO_6(SINGLES, 1)
+UP_TO_6(SINGLES, 2)
+UP_TO_6(SINGLES, 3)
+UP_TO_6(SINGLES, 4)
 
 const lamina__planes_isa lamina__planes_avx512 = {
     .width = WIDTH,
@@ -54,7 +65,7 @@ const lamina__planes_isa lamina__planes_avx512 = {
     .forward_lanes = {forward_lanes_1, forward_lanes_2, forward_lanes_3, forward_lanes_4},
     .weights = {{{UP_TO_9(WEIGHTS_NAME, 3, 1)}, {UP_TO_4(WEIGHTS_NAME, 3, 2)}},
                 {{UP_TO_5(WEIGHTS_NAME, 5, 1)}, {UP_TO_2(WEIGHTS_NAME, 5, 2)}},
-                {{UP_TO_3(WEIGHTS_NAME, 7, 1)}, {WEIGHTS_NAME(7, 2, 1)}}},
+                {{UP_TO_3(WEIGHTS_NAME, 7, 1)}, {UP_TO_1(WEIGHTS_NAME, 7, 2)}}},
     .weights_single = {{UP_TO_6(SINGLES_NAME, 1)},
                        {UP_TO_6(SINGLES_NAME, 2)},
                        {UP_TO_6(SINGLES_NAME, 3)},

@@ -403,6 +403,7 @@ TARGET static void split(const float *from, int64_t from_step, int64_t pixels, i
 #define SINGLES_NAME(filters, taps)        weights_single_##filters##_##taps,
 
 /* What(..., 1) What(..., 2) ... */
+#define UP_TO_1(what, ...) what(__VA_ARGS__, 1)
 #define UP_TO_2(what, ...) what(__VA_ARGS__, 1) what(__VA_ARGS__, 2)
 #define UP_TO_3(what, ...) UP_TO_2(what, __VA_ARGS__) what(__VA_ARGS__, 3)
 #define UP_TO_4(what, ...) UP_TO_3(what, __VA_ARGS__) what(__VA_ARGS__, 4)

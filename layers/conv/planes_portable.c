@@ -27,13 +27,23 @@ static inline void take_pixels(const float *from, int64_t step, float *to, int64
 
 #include "layers/conv/planes_block.h"
 
-#define ALL_BLOCKS                                                                                 \
-    UP_TO_12(FORWARD, 1)                                                                           \
-    UP_TO_6(FORWARD, 2) UP_TO_12(FORWARD_RUNS, 3) UP_TO_12(FORWARD_RUNS, 5)                        \
-        UP_TO_12(FORWARD_RUNS, 7) LANES_OF(1) LANES_OF(2) LANES_OF(3) LANES_OF(4)                  \
-            UP_TO_4(WEIGHTS, 3, 1) UP_TO_2(WEIGHTS, 5, 1) WEIGHTS(5, 2, 1) WEIGHTS(7, 1, 1)        \
-                UP_TO_3(SINGLES, 1) UP_TO_3(SINGLES, 2) UP_TO_3(SINGLES, 3) UP_TO_3(SINGLES, 4)
-ALL_BLOCKS
+UP_TO_12(FORWARD, 1)
+UP_TO_6(FORWARD, 2)
+UP_TO_12(FORWARD_RUNS, 3)
+UP_TO_12(FORWARD_RUNS, 5)
+UP_TO_12(FORWARD_RUNS, 7)
+LANES_OF(1)
+LANES_OF(2)
+LANES_OF(3)
+LANES_OF(4)
+UP_TO_4(WEIGHTS, 3, 1)
+UP_TO_2(WEIGHTS, 5, 1)
+UP_TO_1(WEIGHTS, 5, 2)
+UP_TO_1(WEIGHTS, 7, 1)
+UP_TO_3(SINGLES, 1)
+UP_TO_3(SINGLES, 2)
+UP_TO_3(SINGLES, 3)
+UP_TO_3(SINGLES, 4)
 
 const lamina__planes_isa lamina__planes_portable = {
     .width = WIDTH,
@@ -47,8 +57,8 @@ const lamina__planes_isa lamina__planes_portable = {
                      {UP_TO_12(FORWARD_RUNS_NAME, 7)}},
     .forward_lanes = {forward_lanes_1, forward_lanes_2, forward_lanes_3, forward_lanes_4},
     .weights = {{{UP_TO_4(WEIGHTS_NAME, 3, 1)}},
-                {{UP_TO_2(WEIGHTS_NAME, 5, 1)}, {WEIGHTS_NAME(5, 2, 1)}},
-                {{WEIGHTS_NAME(7, 1, 1)}}},
+                {{UP_TO_2(WEIGHTS_NAME, 5, 1)}, {UP_TO_1(WEIGHTS_NAME, 5, 2)}},
+                {{UP_TO_1(WEIGHTS_NAME, 7, 1)}}},
     .weights_single = {{UP_TO_3(SINGLES_NAME, 1)},
                        {UP_TO_3(SINGLES_NAME, 2)},
                        {UP_TO_3(SINGLES_NAME, 3)},

@@ -341,6 +341,11 @@ static void fused_relu(void) {
                                       "- softmax_loss\n";
     compare_memory_plans(layers, 1, "winograd");
     compare_memory_plans(layers, 3, "winograd");
+    compare_memory_plans("- conv: {filters: 21, kernel: 3, padding: 1}\n"
+                         "- relu\n"
+                         "- linear: {units: 5}\n"
+                         "- softmax_loss\n",
+                         2, "planes");
 
     static const int32_t expected[] = {0, 1, 0, 1, 0, 0, 0, 0, 0};
     for (int keep_all = 0; keep_all < 2; keep_all++) {
