@@ -76,10 +76,12 @@ INLINE void sum_runs(const int pixels, const int width, const lamina__planes_til
     }
 }
 
-INLINE void forward_block(const int pixels, const int vectors, const int width, const int partial,
-                          const lamina__planes_tile *tile, const vector bias[VECTORS], mask last,
+/* One block of pixels of the output. */
+INLINE void forward_block(const int pixels, const int vectors, const int width,
+                          const lamina__planes_tile *tile, const vector bias[VECTORS],
                           const float *image, float *out) {
     const int64_t out_step = tile->out_step;
+    const mask last = mask_of(tile->last);
     vector sum[PIXELS][VECTORS];
 
     UNROLL_ALL
@@ -103,6 +105,7 @@ INLINE void forward_block(const int pixels, const int vectors, const int width, 
             }
         }
     }
+    const int partial = tile->last < WIDTH;
     UNROLL_ALL
     for (int p = 0; p < pixels; p++, out += out_step) {
         UNROLL
@@ -116,37 +119,27 @@ INLINE void forward_block(const int pixels, const int vectors, const int width, 
     }
 }
 
-INLINE void forward_rows(const int pixels, const int vectors, const int width, const int partial,
-                         const lamina__planes_tile *tile) {
-    const mask last = mask_of(tile->last);
+/* width 0: taps in any order. */
+INLINE void forward(const int pixels, const int vectors, const int width,
+                    const lamina__planes_tile *tile) {
     vector bias[VECTORS];
 
     UNROLL
     for (int v = 0; v < vectors; v++) {
         bias[v] = zero();
         if (tile->bias != NULL) {
-            bias[v] = partial && v == vectors - 1 ? load_part(tile->bias + v * WIDTH, last)
-                                                  : load(tile->bias + v * WIDTH);
+            bias[v] =
+                load_part(tile->bias + v * WIDTH, mask_of(v == vectors - 1 ? tile->last : WIDTH));
         }
     }
     for (int64_t i = 0; i < tile->rows; i++) {
         const float *image = tile->image + i * tile->image_row;
         float *out = tile->out + i * tile->out_row;
         for (int64_t j = 0; j < tile->blocks; j++) {
-            forward_block(pixels, vectors, width, partial, tile, bias, last, image, out);
+            forward_block(pixels, vectors, width, tile, bias, image, out);
             image += pixels;
             out += pixels * tile->out_step;
         }
-    }
-}
-
-/* width 0: taps in any order. */
-INLINE void forward(const int pixels, const int vectors, const int width,
-                    const lamina__planes_tile *tile) {
-    if (tile->last == WIDTH) {
-        forward_rows(pixels, vectors, width, 0, tile);
-    } else {
-        forward_rows(pixels, vectors, width, 1, tile);
     }
 }
 
