@@ -2,7 +2,7 @@
  * instruction set.
  *
  * All passes are made of one block product: a few rows times a few vectors of columns, held in
- * registers while two nested loops walk the operands,
+ * registers while nested loops walk the operands,
  *
  *   c[row][column] = (or +=) bias[column] + sum over i of a[row, i] * b[i, column].
  *
@@ -19,9 +19,11 @@
 /* At most, in a block. */
 enum { LAMINA__PRODUCT_ROWS = 8, LAMINA__PRODUCT_VECTORS = 3, LAMINA__PRODUCT_DOTS = 2 };
 
-/* What i runs over: two nested loops, [0] innermost. Steps are in floats. */
+/* What i runs over: three nested loops, [0] innermost. Steps are in floats. Dot products have two.
+ */
 typedef struct lamina__product_walk {
-    int64_t n[2], a_step[2], b_step[2];
+    int64_t n[3]; /* of the outermost, 0 counts as 1 */
+    int64_t a_step[3], b_step[3];
 } lamina__product_walk;
 
 typedef struct lamina__product_tile {

@@ -15,28 +15,31 @@ INLINE void walk(const int rows, const int vectors, const int partial,
     const lamina__product_walk walk = tile->walk;
     const mask last = mask_of(tile->last);
 
-    for (int64_t j = 0; j < walk.n[1]; j++) {
-        int64_t at = j * walk.a_step[1];
-        const float *b = tile->b + j * walk.b_step[1];
-        for (int64_t i = 0; i < walk.n[0]; i++) {
-            vector column[VECTORS];
-            UNROLL
-            for (int v = 0; v < vectors; v++) {
-                column[v] = partial && v == vectors - 1 ? load_part(b + v * WIDTH, last)
-                                                        : load(b + v * WIDTH);
-            }
-            UNROLL
-            for (int r = 0; r < rows; r++) {
-                const vector x = broadcast(a[r] + at);
+    int64_t k = 0;
+    do {
+        for (int64_t j = 0; j < walk.n[1]; j++) {
+            int64_t at = k * walk.a_step[2] + j * walk.a_step[1];
+            const float *b = tile->b + k * walk.b_step[2] + j * walk.b_step[1];
+            for (int64_t i = 0; i < walk.n[0]; i++) {
+                vector column[VECTORS];
                 UNROLL
                 for (int v = 0; v < vectors; v++) {
-                    sum[r][v] = multiply_add(x, column[v], sum[r][v]);
+                    column[v] = partial && v == vectors - 1 ? load_part(b + v * WIDTH, last)
+                                                            : load(b + v * WIDTH);
                 }
+                UNROLL
+                for (int r = 0; r < rows; r++) {
+                    const vector x = broadcast(a[r] + at);
+                    UNROLL
+                    for (int v = 0; v < vectors; v++) {
+                        sum[r][v] = multiply_add(x, column[v], sum[r][v]);
+                    }
+                }
+                at += walk.a_step[0];
+                b += walk.b_step[0];
             }
-            at += walk.a_step[0];
-            b += walk.b_step[0];
         }
-    }
+    } while (++k < walk.n[2]);
 }
 
 INLINE void block(const int rows, const int vectors, const lamina__product_tile *tile) {
