@@ -142,6 +142,7 @@ static const lamina_kernel *const kernels[] = {
     &lamina__conv_planes,
     &lamina__conv_direct,
     &lamina__conv_winograd,
+    &lamina__conv_depthwise,
     &lamina__conv_taps,
     &lamina__conv_onednn,
 #endif

@@ -29,7 +29,7 @@ extern const lamina_kernel LAMINA__REAL_NAME(conv_reference);
 static const char *const lamina__fuses_relu[] = {"relu", NULL};
 
 extern const lamina_kernel lamina__conv_planes, lamina__conv_direct, lamina__conv_winograd,
-    lamina__conv_taps, lamina__conv_onednn;
+    lamina__conv_taps, lamina__conv_depthwise, lamina__conv_onednn;
 #endif
 
 #endif

@@ -25,10 +25,10 @@
 #include <string.h>
 
 enum {
-    CACHED = 128 * 1024,     /* floats of filters that are packed once, by prepare() */
-    WHOLE_PANEL = 32 * 1024, /* floats of a panel up to which it is one chunk */
-    CHANNELS = 512,          /* in a chunk, at most */
-    PART_ROWS = 512          /* rows for which a chunk is packed, about, and at least a sample */
+    CACHED = 128 * 1024,      /* floats of filters that are packed once, by prepare() */
+    WHOLE_PANEL = 128 * 1024, /* floats of a panel up to which it is one chunk */
+    CHANNELS = 512,           /* in a chunk, at most */
+    PART_ROWS = 512           /* rows for which a chunk is packed, about, and at least a sample */
 };
 
 /* Pixels of c that meet the same taps, of all the samples of a part: sample after sample. */
@@ -361,7 +361,8 @@ static void multiply(const work *w, int64_t first, int64_t samples, int64_t cut,
     lamina__product_tile tile = {.c = w->c + first * k->c.size + c.group * k->c.group_channels +
                                       c.panel.first,
                                  .last = c.panel.last,
-                                 .b_is_full = 1};
+                                 .b_is_full = 1,
+                                 .fetch = 1};
 
     for (int64_t i = 0; i < k->chunks; i++) {
         const chunk h = chunk_of(k, i);

@@ -104,7 +104,8 @@ static void add_tap(const work *w, const chunk *h, int64_t group, range block, i
         .n = {columns.end - columns.begin, rows.end - rows.begin, h->samples},
         .a_step = {conv->out_channels, out_row, y->out * out_row},
         .b_step = {x->stride * conv->in_channels, y->stride * in_row, y->in * in_row}};
-    lamina__product_tile tile = {.walk = lamina__tap_walk(&loops), .a = d_out, .add = 1};
+    lamina__product_tile tile = {
+        .walk = lamina__tap_walk(&loops), .a = d_out, .add = 1, .fetch = 1};
     float *to = (float *)w->io->d_weight[0]->data +
                 (((group * filters + block.begin) * y->kernel + u) * x->kernel + v) * channels;
 

@@ -39,6 +39,7 @@ typedef struct lamina__product_tile {
     int32_t b_is_full;   /* 1: b's last vector is filled up with zeros, so may be read whole */
     int32_t add;         /* 1: add to c */
     int32_t relu;        /* 1: c = max(0, that); a NaN stays a NaN */
+    int32_t fetch;       /* 1: c is far away: it is fetched while the sums are made */
 } lamina__product_tile;
 
 typedef void lamina__product_fn(const lamina__product_tile *tile);

@@ -55,6 +55,15 @@ INLINE void block(const int rows, const int vectors, const lamina__product_tile 
             sum[r][v] = zero();
         }
     }
+    if (tile->fetch) {
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            UNROLL
+            for (int v = 0; v < vectors; v++) {
+                __builtin_prefetch(tile->c + tile->c_at[r] + v * WIDTH, 1);
+            }
+        }
+    }
     if (tile->b_is_full || tile->last == WIDTH) {
         walk(rows, vectors, 0, tile, a, sum);
     } else {

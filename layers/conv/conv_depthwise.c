@@ -1,0 +1,369 @@
+/* Depthwise convolution: each group is one channel, with its own filters. Pixels that meet the same
+ * taps (conv_taps_runs.c) are computed a few at a time, a vector of channels after the other, with
+ * the sums in registers; no padding is copied, and all is read and written in the order in which it
+ * lies.
+ *
+ *   forward           Y[pixel, o]  = b[o] + sum over taps of X[pixel at tap, o / m] W[tap, o]
+ *   backward data     dX[pixel, c] = sum over o of channel c, taps of dY[pixel at tap, o] W[tap, o]
+ *   backward weights  dW[tap, o]  += sum over pixels of X[pixel at tap, o / m] dY[pixel, o]
+ *
+ * W is packed to (taps, filters). With more than one filter for each channel, m, every channel of
+ * an image is copied m times first, and m channels of its gradient are added up at the end.
+ *
+ * A sum's order depends on the shapes alone: threads share rows of pixels, or vectors of channels.
+ */
+#include "layers/conv/conv_taps.h"
+#include "layers/conv/depthwise.h"
+
+#if !LAMINA_LAYERS_F64
+
+#include "layers/parallel.h"
+#include "layers/real.h"
+
+#include <string.h>
+
+enum { BAND = 64 * 1024 }; /* floats of both images that backward weights goes through at a time */
+
+/* The pixels of the side that is computed. */
+typedef struct grid {
+    int64_t n_y, n_x;
+    lamina__tap_run *y, *x;
+    int64_t *run_of_row; /* the one of y that has the row */
+} grid;
+
+typedef struct depthwise {
+    const lamina__depthwise_isa *isa;
+    int64_t multiplier; /* filters for each channel */
+    int64_t taps;
+    int32_t packed; /* (taps, filters), or -1 */
+    int32_t relu;   /* 1: forward ends with max(0, y) */
+    grid forward, data;
+    int64_t image; /* floats of an input with its channels copied; 0: they are not */
+} depthwise;
+
+/* One run of one pass, as the threads share it. */
+typedef struct work {
+    const lamina__conv *conv;
+    const depthwise *d;
+    const lamina_io *io;
+} work;
+
+static int32_t applies(const void *self, const lamina_setup *setup, uint32_t pass) {
+    const lamina__conv *conv = self;
+    (void)setup, (void)pass;
+    return conv->groups > 1 && conv->groups == conv->in_channels;
+}
+
+static const lamina__depthwise_isa *isa_to_use(void) {
+#if LAMINA__ISA_X86
+    const lamina__isa isa = lamina__isa_to_use();
+    if (isa == LAMINA__ISA_AVX512) {
+        return &lamina__depthwise_avx512;
+    }
+    if (isa == LAMINA__ISA_AVX2) {
+        return &lamina__depthwise_avx2;
+    }
+#endif
+    return &lamina__depthwise_portable;
+}
+
+/* ---- Making it ---- */
+
+static int make_grid(const lamina__window *window, lamina_call *call, int64_t rows, int64_t columns,
+                     int64_t (*runs_of)(const lamina__axis *, lamina__tap_run *), grid *g) {
+    g->y = call->host->alloc(call, (size_t)rows * sizeof *g->y);
+    g->x = call->host->alloc(call, (size_t)columns * sizeof *g->x);
+    g->run_of_row = call->host->alloc(call, (size_t)rows * sizeof *g->run_of_row);
+    if (g->y == NULL || g->x == NULL || g->run_of_row == NULL) {
+        return 0;
+    }
+    g->n_y = runs_of(&window->y, g->y);
+    g->n_x = runs_of(&window->x, g->x);
+    for (int64_t i = 0; i < g->n_y; i++) {
+        for (int64_t k = 0; k < g->y[i].count; k++) {
+            g->run_of_row[g->y[i].first + k * g->y[i].step] = i;
+        }
+    }
+    return 1;
+}
+
+static int32_t create(const void *self, lamina_call *call, const lamina_setup *setup,
+                      uint32_t passes, void **kernel) {
+    const lamina__conv *conv = self;
+    const lamina__axis *y = &conv->window.y, *x = &conv->window.x;
+    const uint32_t by_filters = LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA;
+    const uint32_t by_outputs = LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_WEIGHTS;
+    depthwise *d = call->host->alloc(call, sizeof *d);
+    int32_t status = LAMINA_OK;
+
+    if (d == NULL) {
+        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
+    }
+    *kernel = d;
+    d->isa = isa_to_use();
+    d->multiplier = lamina__group_out(conv);
+    d->taps = y->kernel * x->kernel;
+    d->relu = setup->fused != NULL;
+    d->packed = -1;
+    d->image = d->multiplier > 1 ? y->in * x->in * conv->out_channels : 0;
+    if (((passes & by_outputs) != 0 &&
+         !make_grid(&conv->window, call, y->out, x->out, lamina__tap_runs_forward, &d->forward)) ||
+        ((passes & LAMINA_PASS_BACKWARD_DATA) != 0 &&
+         !make_grid(&conv->window, call, y->in, x->in, lamina__tap_runs_data, &d->data))) {
+        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
+    }
+    const int64_t sums =
+        (passes & LAMINA_PASS_BACKWARD_WEIGHTS) != 0 ? (d->taps + 1) * conv->out_channels : 0;
+    const int64_t scratch = sums + d->image * setup->threads;
+    if (scratch > 0) {
+        status = call->host->add_scratch(call, (size_t)scratch * sizeof(float));
+    }
+    if (status >= 0 && (passes & by_filters) != 0) {
+        status = d->packed = call->host->add_packed(
+            call, "weight_by_tap", (size_t)(d->taps * conv->out_channels) * sizeof(float));
+    }
+    return status < 0 ? status : LAMINA_OK;
+}
+
+static int32_t prepare(const void *self, void *kernel, lamina_call *call, const lamina_io *io) {
+    const lamina__conv *conv = self;
+    const depthwise *d = kernel;
+    const float *weight = io->weight[0]->data;
+    (void)call;
+    for (int64_t t = 0; d->packed >= 0 && t < d->taps; t++) {
+        float *to = (float *)io->packed[d->packed] + t * conv->out_channels;
+        for (int64_t o = 0; o < conv->out_channels; o++) {
+            to[o] = weight[o * d->taps + t];
+        }
+    }
+    return LAMINA_OK;
+}
+
+/* ---- More than one filter for each channel ---- */
+
+/* Output channels begin .. end-1 of an input: to (pixels, O) from x (pixels, I). */
+static void copy_channels(const work *w, const float *x, int64_t begin, int64_t end, float *to) {
+    const int64_t pixels = w->conv->window.y.in * w->conv->window.x.in, m = w->d->multiplier;
+    for (int64_t p = 0; p < pixels; p++) {
+        const float *from = x + p * w->conv->in_channels;
+        float *row = to + p * w->conv->out_channels;
+        for (int64_t o = begin; o < end;) {
+            const int64_t next = (o / m + 1) * m;
+            const float value = from[o / m];
+            for (const int64_t stop = next < end ? next : end; o < stop; o++) {
+                row[o] = value;
+            }
+        }
+    }
+}
+
+static void add_channels(const work *w, const float *from, float *d_x) {
+    const int64_t pixels = w->conv->window.y.in * w->conv->window.x.in, m = w->d->multiplier;
+    for (int64_t i = 0; i < pixels * w->conv->in_channels; i++) {
+        float sum = from[i * m];
+        for (int64_t j = 1; j < m; j++) {
+            sum += from[i * m + j];
+        }
+        d_x[i] = sum;
+    }
+}
+
+/* ---- Running ---- */
+
+/* The run of pixels of y and x, in floats. */
+static lamina__depthwise_run run_of(const lamina__conv *conv, const lamina__tap_run *y,
+                                    const lamina__tap_run *x, int64_t a_columns,
+                                    int64_t c_columns) {
+    const int64_t channels = conv->out_channels;
+    const int is_read = y->taps > 0 && x->taps > 0;
+    return (lamina__depthwise_run){
+        .channels = channels,
+        .rows = y->count,
+        .columns = x->count,
+        .taps = {is_read ? x->taps : 0, is_read ? y->taps : 0},
+        .a_step = {x->from_step * channels, y->from_step * a_columns * channels},
+        .tap_step = {x->from_tap_step * channels, y->from_tap_step * a_columns * channels},
+        .c_step = {x->step * channels, y->step * c_columns * channels},
+        .filter_step = {x->tap_step * channels, y->tap_step * conv->window.x.kernel * channels}};
+}
+
+/* One row of pixels of one sample, of forward or backward data. */
+static void gather_row(const work *w, const grid *g, int64_t a_columns, int64_t c_columns,
+                       int64_t row, const float *a, const float *bias, int relu, float *c) {
+    const lamina__conv *conv = w->conv;
+    const int64_t channels = conv->out_channels;
+    const float *filters = w->io->packed[w->d->packed];
+    const lamina__tap_run *y = &g->y[g->run_of_row[row]];
+    const int64_t a_row = y->from + (row - y->first) / y->step * y->from_step;
+
+    for (int64_t i = 0; i < g->n_x; i++) {
+        const lamina__tap_run *x = &g->x[i];
+        lamina__depthwise_run run = run_of(conv, y, x, a_columns, c_columns);
+        run.rows = 1;
+        w->d->isa->gather(&run, a + (a_row * a_columns + x->from) * channels,
+                          filters + (y->tap * conv->window.x.kernel + x->tap) * channels, bias,
+                          relu, c + (row * c_columns + x->first) * channels);
+    }
+}
+
+/* Rows begin .. end-1 of outputs, counted through all samples; they are cut between samples when
+ * channels have to be copied. */
+static int32_t forward(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const work *w = arg;
+    const lamina__axis *y = &w->conv->window.y, *x = &w->conv->window.x;
+    const depthwise *d = w->d;
+    const int64_t in_size = y->in * x->in * w->conv->in_channels;
+    const int64_t out_size = y->out * x->out * w->conv->out_channels;
+    const float *bias = w->conv->bias ? w->io->weight[1]->data : NULL;
+    float *image = (float *)w->io->scratch + thread * d->image;
+
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t n = i / y->out, row = i % y->out;
+        const float *in = (const float *)w->io->in[0]->data + n * in_size;
+        if (d->multiplier > 1 && (row == 0 || i == begin)) {
+            copy_channels(w, in, 0, w->conv->out_channels, image);
+        }
+        gather_row(w, &d->forward, x->in, x->out, row, d->multiplier > 1 ? image : in, bias,
+                   d->relu, (float *)w->io->out[0]->data + n * out_size);
+    }
+    return LAMINA_OK;
+}
+
+/* Samples begin .. end-1. */
+static int32_t forward_samples(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const int64_t rows = ((const work *)arg)->conv->window.y.out;
+    return forward(arg, begin * rows, end * rows, thread);
+}
+
+/* Rows begin .. end-1 of inputs, counted through all samples. */
+static int32_t backward_data(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const work *w = arg;
+    const lamina__axis *y = &w->conv->window.y, *x = &w->conv->window.x;
+    const depthwise *d = w->d;
+    const int64_t in_size = y->in * x->in * w->conv->in_channels;
+    const int64_t out_size = y->out * x->out * w->conv->out_channels;
+    float *image = (float *)w->io->scratch + thread * d->image;
+
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t n = i / y->in, row = i % y->in;
+        float *d_in = (float *)w->io->d_in[0]->data + n * in_size;
+        gather_row(w, &d->data, x->out, x->in, row,
+                   (const float *)w->io->d_out[0]->data + n * out_size, NULL, 0,
+                   d->multiplier > 1 ? image : d_in);
+        if (d->multiplier > 1 && row == y->in - 1) {
+            add_channels(w, image, d_in);
+        }
+    }
+    return LAMINA_OK;
+}
+
+static int32_t backward_data_samples(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const int64_t rows = ((const work *)arg)->conv->window.y.in;
+    return backward_data(arg, begin * rows, end * rows, thread);
+}
+
+/* sums (taps, O) += one sample's, of channels begin .. end-1. a: (pixels, O) of the input. */
+static void correlate_sample(const work *w, const float *a, const float *d_out, int64_t begin,
+                             int64_t end, float *sums) {
+    const lamina__conv *conv = w->conv;
+    const lamina__axis *in = &conv->window.x;
+    const grid *g = &w->d->forward;
+    const int64_t channels = conv->out_channels;
+    const int64_t row = (in->out + conv->window.y.stride * in->in) * (end - begin);
+    const int64_t band = BAND / row > 1 ? BAND / row : 1;
+
+    for (int64_t i = 0; i < g->n_y; i++) {
+        const lamina__tap_run *y = &g->y[i];
+        for (int64_t k = 0; k < y->count; k += band) {
+            for (int64_t j = 0; j < g->n_x; j++) {
+                const lamina__tap_run *x = &g->x[j];
+                lamina__depthwise_run run = run_of(conv, y, x, in->in, in->out);
+                const int64_t a_row = y->from + k * y->from_step, c_row = y->first + k * y->step;
+                run.channels = end - begin;
+                run.rows = y->count - k < band ? y->count - k : band;
+                w->d->isa->correlate(&run, a + (a_row * in->in + x->from) * channels + begin,
+                                     d_out + (c_row * in->out + x->first) * channels + begin,
+                                     sums + (y->tap * conv->window.x.kernel + x->tap) * channels +
+                                         begin);
+            }
+        }
+    }
+}
+
+/* Vectors begin .. end-1 of the output channels, of all samples. */
+static int32_t backward_weights(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const work *w = arg;
+    const lamina__conv *conv = w->conv;
+    const lamina__axis *y = &conv->window.y, *x = &conv->window.x;
+    const depthwise *d = w->d;
+    const int64_t channels = conv->out_channels, first = begin * d->isa->width;
+    const int64_t last = end * d->isa->width < channels ? end * d->isa->width : channels;
+    const int64_t in_size = y->in * x->in * conv->in_channels, out_pixels = y->out * x->out;
+    float *sums = w->io->scratch, *image = sums + (d->taps + 1) * channels + thread * d->image;
+    float *total = sums + d->taps * channels; /* of dY, for the bias */
+
+    for (int64_t t = 0; t <= d->taps; t++) {
+        memset(sums + t * channels + first, 0, (size_t)(last - first) * sizeof *sums);
+    }
+    for (int64_t n = 0; n < w->io->samples; n++) {
+        const float *in = (const float *)w->io->in[0]->data + n * in_size;
+        const float *d_out = (const float *)w->io->d_out[0]->data + n * out_pixels * channels;
+        d->isa->total(out_pixels, channels, last - first, d_out + first, total + first);
+        if (w->io->d_weight[0] == NULL) {
+            continue;
+        }
+        if (d->multiplier > 1) {
+            copy_channels(w, in, first, last, image);
+        }
+        correlate_sample(w, d->multiplier > 1 ? image : in, d_out, first, last, sums);
+    }
+    float *d_weight = w->io->d_weight[0] != NULL ? w->io->d_weight[0]->data : NULL;
+    float *d_bias = conv->bias && w->io->d_weight[1] != NULL ? w->io->d_weight[1]->data : NULL;
+    for (int64_t o = first; o < last; o++) {
+        for (int64_t t = 0; d_weight != NULL && t < d->taps; t++) {
+            d_weight[o * d->taps + t] += sums[t * channels + o];
+        }
+        if (d_bias != NULL) {
+            d_bias[o] += total[o];
+        }
+    }
+    return LAMINA_OK;
+}
+
+static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t pass,
+                   const lamina_io *io) {
+    const lamina__conv *conv = self;
+    const depthwise *d = kernel;
+    work w = {.conv = conv, .d = d, .io = io};
+
+    if (pass == LAMINA_PASS_BACKWARD_WEIGHTS) {
+        const int64_t vectors = (conv->out_channels + d->isa->width - 1) / d->isa->width;
+        return lamina__spread(call, conv->threads, vectors, 1, backward_weights, &w);
+    }
+    if (pass == LAMINA_PASS_FORWARD) {
+        return d->multiplier > 1
+                   ? lamina__spread(call, conv->threads, io->samples, 1, forward_samples, &w)
+                   : lamina__spread(call, conv->threads, io->samples * conv->window.y.out, 1,
+                                    forward, &w);
+    }
+    if (io->d_in[0] == NULL) {
+        return LAMINA_OK;
+    }
+    return d->multiplier > 1
+               ? lamina__spread(call, conv->threads, io->samples, 1, backward_data_samples, &w)
+               : lamina__spread(call, conv->threads, io->samples * conv->window.y.in, 1,
+                                backward_data, &w);
+}
+
+const lamina_kernel lamina__conv_depthwise = {
+    .struct_size = sizeof(lamina_kernel),
+    .name = "depthwise",
+    .doc = "Each channel by itself, a vector of them at a time, in AVX-512, AVX2 or plain C.",
+    .passes = LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA | LAMINA_PASS_BACKWARD_WEIGHTS,
+    .applies = applies,
+    .create = create,
+    .prepare = prepare,
+    .run = run,
+    .fuses = lamina__fuses_relu};
+
+#endif
