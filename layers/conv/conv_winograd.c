@@ -221,24 +221,42 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
 
 /* ---- Packing ------------------------------------------------------------------------------- */
 
-static int32_t prepare(const void *self, void *kernel, lamina_call *call, const lamina_io *io) {
-    const lamina__conv *conv = self;
-    const lamina__winograd *w = kernel;
-    const float *weight = io->weight[0]->data;
-
-    (void)call;
-    for (int64_t p = 0; w->packed_forward >= 0 && p < w->filter_panels; p++) {
-        const lamina__panel panel = lamina__panel_of(w->product, conv->out_channels, p);
-        lamina__winograd_forward_filters(conv, w, weight, panel, 0, conv->in_channels, io->scratch,
+/* A panel of filters and a vector of channels at a time, of which each part has a run. */
+static void pack_forward(const lamina__conv *conv, const lamina__winograd *w, const lamina_io *io) {
+    const int64_t width = w->isa->width, channels = conv->in_channels;
+    const int64_t blocks = lamina__ceil_div(channels, width), n = w->filter_panels * blocks;
+    for (int64_t i = n * io->part / io->parts; i < n * (io->part + 1) / io->parts; i++) {
+        const lamina__panel panel = lamina__panel_of(w->product, conv->out_channels, i / blocks);
+        const int64_t c = i % blocks * width, end = c + width < channels ? c + width : channels;
+        lamina__winograd_forward_filters(conv, w, io->weight[0]->data, panel, c, end, io->scratch,
                                          (float *)io->packed[w->packed_forward] +
-                                             conv->in_channels * panel.first,
+                                             channels * panel.first + c * panel.vectors * width,
                                          w->forward_step);
     }
-    for (int64_t p = 0; w->packed_data >= 0 && p < w->channel_panels; p++) {
+}
+
+/* All panels of channels, of which each part has some filters. */
+static void pack_data(const lamina__conv *conv, const lamina__winograd *w, const lamina_io *io) {
+    const int64_t filters = conv->out_channels;
+    const int64_t begin = filters * io->part / io->parts,
+                  end = filters * (io->part + 1) / io->parts;
+    for (int64_t p = 0; p < w->channel_panels; p++) {
         const lamina__panel panel = lamina__panel_of(w->product, conv->in_channels, p);
-        lamina__winograd_data_filters(
-            conv, w, weight, panel, 0, conv->out_channels,
-            (float *)io->packed[w->packed_data] + conv->out_channels * panel.first, w->data_step);
+        lamina__winograd_data_filters(conv, w, io->weight[0]->data, panel, begin, end,
+                                      (float *)io->packed[w->packed_data] + filters * panel.first +
+                                          begin * panel.vectors * w->isa->width,
+                                      w->data_step);
+    }
+}
+
+static int32_t prepare(const void *self, void *kernel, lamina_call *call, const lamina_io *io) {
+    const lamina__winograd *w = kernel;
+    (void)call;
+    if (w->packed_forward >= 0) {
+        pack_forward(self, w, io);
+    }
+    if (w->packed_data >= 0) {
+        pack_data(self, w, io);
     }
     return LAMINA_OK;
 }
@@ -429,6 +447,7 @@ const lamina_kernel lamina__conv_winograd = {
     .name = "winograd",
     .doc = "Winograd's minimal filtering for 3x3 and 5x5 filters of stride 1: fewer products.",
     .passes = LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA | LAMINA_PASS_BACKWARD_WEIGHTS,
+    .flags = LAMINA_KERNEL_SHARES_PREPARE,
     .applies = applies,
     .create = create,
     .prepare = prepare,
