@@ -7,10 +7,11 @@
  * candidates, and each pass takes the candidate with the least time. Weights that a kernel wants
  * repacked are part of its time.
  *
- * Then cuts are compared as whole steps, update and all: layers with many weights called on the
- * whole batch, those with the fewest multiply-adds for each weight first; more slices, as long as
- * that pays; fewer shards, likewise; and one shard whose kernels use all threads. A cut that
- * changes the size of calls has rounds of its own, for the layers whose calls they are.
+ * Then cuts are compared as whole steps, update and all: no layer on the whole batch, where the
+ * first cut has large linear layers there; or more layers with many weights, those with the fewest
+ * multiply-adds for each weight first; more slices, as long as that pays; fewer shards, likewise;
+ * and one shard whose kernels use all threads. A cut that changes the size of calls has rounds of
+ * its own, for the layers whose calls they are.
  *
  * Times are the least of some steps: what disturbs a step only makes it longer. On a machine that
  * is busy with something else a step on many threads is longer than one on few, which says nothing
@@ -21,6 +22,7 @@
 #include "graph/tune.h"
 
 #include "base/alloc.h"
+#include "base/clones.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/philox.h"
@@ -35,11 +37,10 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { MAX_CANDIDATES = 8, FEW_STEPS = 4, MANY_STEPS = 24 };
+enum { MAX_CANDIDATES = 8, LEAST_STEPS = 3, FEW_STEPS = 4, MANY_STEPS = 24 };
 
-/* A trial is over after a long time, after a while with a few steps, or after a short one with
- * many: the first step is cold. */
-static const double long_trial = 0.5, trial_seconds = 0.04, short_trial = 0.01;
+/* A trial is over after a long time, after less of it with more steps: the first step is cold. */
+static const double longest_trial = 0.5, long_trial = 0.2, trial_seconds = 0.04, short_trial = 0.01;
 
 /* No trial begins so long after the first, and for so many steps more. */
 static const double budget_seconds = 1, budget_steps = 20, most_budget_seconds = 7;
@@ -101,6 +102,7 @@ typedef struct tuner {
     lamina__batch batch;
     float *images;
     int32_t *labels;
+    float *momentum;                 /* as many as weights */
     lamina__recorded_kernel *record; /* for one trial net; names are not owned */
     candidates *layers;
     heaviness *heavy;
@@ -111,21 +113,29 @@ typedef struct tuner {
 
 /* ---- A trial ---- */
 
+/* What an optimizer reads and writes. */
+typedef struct slots {
+    float *weights, *momentum;
+} slots;
+
 /* Reads and writes what an optimizer would, and changes nothing. */
+LAMINA__VECTOR_CLONES
 static void update_nothing(void *arg, int32_t weight, int64_t begin, int64_t end,
                            const float *gradient) {
-    float *w = *(float **)arg;
+    const slots *s = arg;
+    float *restrict w = s->weights + begin, *restrict v = s->momentum + begin;
     (void)weight;
-    for (int64_t i = begin; i < end; i++) {
-        w[i] -= 0.0f * gradient[i - begin];
+    for (int64_t i = 0; i < end - begin; i++) {
+        v[i] += 0.0f * gradient[i];
+        w[i] -= 0.0f * v[i];
     }
 }
 
 static lamina_status take_step(tuner *t, lamina__net *net, lamina_error *error) {
     lamina__result result;
-    float *weights = lamina__net_weight_block(net);
+    slots arg = {lamina__net_weight_block(net), t->momentum};
     return t->options->training
-               ? lamina__net_train_step(net, &t->batch, 0, update_nothing, &weights, &result, error)
+               ? lamina__net_train_step(net, &t->batch, 0, update_nothing, &arg, &result, error)
                : lamina__net_evaluate(net, &t->batch, &result, error);
 }
 
@@ -232,9 +242,10 @@ static void note_step(plan *p, int n, double seconds, bool in_peace) {
 
 /* After n steps that took so long. */
 static bool is_enough(tuner *t, const plan *p, int n, double seconds) {
-    const bool enough = seconds > long_trial || (n >= FEW_STEPS && seconds > trial_seconds) ||
+    const bool enough = seconds > longest_trial || (n >= LEAST_STEPS && seconds > long_trial) ||
+                        (n >= FEW_STEPS && seconds > trial_seconds) ||
                         (n >= MANY_STEPS && seconds > short_trial);
-    if (!enough || p->in_peace || seconds > long_trial) {
+    if (!enough || p->in_peace || seconds > longest_trial) {
         return enough;
     }
     t->patience -= p->seconds;
@@ -344,8 +355,17 @@ static int32_t rounds_of(const candidates *c) {
     return c->n_together + most;
 }
 
-static int32_t at_most(int32_t k, int32_t n) {
-    return k < n ? k : n - 1;
+static int32_t cheapest(const double *cost, int32_t n) {
+    int32_t best = 0;
+    for (int32_t k = 1; k < n; k++) {
+        best = cost[k] < better_kernel * cost[best] ? k : best;
+    }
+    return best;
+}
+
+/* Candidate k, or the best so far when there are not so many. */
+static int32_t candidate(int32_t k, const double *cost, int32_t n) {
+    return k < n ? k : cheapest(cost, n);
 }
 
 /* The kernels of a layer in a round. */
@@ -353,13 +373,14 @@ static choice choice_of(const candidates *c, int32_t round) {
     choice made = {.whole = false};
     if (round < c->n_together || c->n_apart[0] == 0) {
         for (int pass = 0; pass < LAMINA__N_PASSES && c->n_together > 0; pass++) {
-            made.kernel[pass] = c->together[at_most(round, c->n_together)];
+            made.kernel[pass] = c->together[candidate(round, c->together_cost, c->n_together)];
         }
         return made;
     }
     for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
         if (c->n_apart[pass] > 0) {
-            made.kernel[pass] = c->apart[pass][at_most(round - c->n_together, c->n_apart[pass])];
+            made.kernel[pass] = c->apart[pass][candidate(round - c->n_together, c->apart_cost[pass],
+                                                         c->n_apart[pass])];
         }
     }
     return made;
@@ -396,14 +417,6 @@ static void note_costs(tuner *t, int32_t round) {
             }
         }
     }
-}
-
-static int32_t cheapest(const double *cost, int32_t n) {
-    int32_t best = 0;
-    for (int32_t k = 1; k < n; k++) {
-        best = cost[k] < better_kernel * cost[best] ? k : best;
-    }
-    return best;
 }
 
 static choice best_choice(const candidates *c) {
@@ -460,8 +473,16 @@ static bool run_round(tuner *t, const plan *cut, int32_t round) {
     return false;
 }
 
-static void weigh_layers(tuner *t, const lamina__net *net) {
-    for (int32_t i = 0; i < t->n_layers; i++) {
+/* Of a net of the same network, before any other. */
+static bool weigh_layers(tuner *t) {
+    lamina__net_options options = *t->options;
+    lamina__diags unseen = {0};
+    lamina__net *net = NULL;
+    options.shapes_only = true;
+    const bool made =
+        lamina__net_make(t->network, &options, NULL, &net, &unseen, NULL) == LAMINA_OK;
+    lamina__diags_free(&unseen);
+    for (int32_t i = 0; made && i < t->n_layers; i++) {
         const lamina__instance *instance = net->layers[i].instance;
         double weights = 0;
         for (int32_t k = 0; k < instance->n_weights; k++) {
@@ -470,6 +491,11 @@ static void weigh_layers(tuner *t, const lamina__net *net) {
         t->heavy[i] = (heaviness){.many = weights >= MANY_WEIGHTS,
                                   .reuse = weights > 0 ? instance->multiply_adds / weights : 0};
     }
+    if (made) {
+        t->momentum = lamina__calloc((size_t)lamina__net_weight_floats(net) + 1, sizeof(float));
+    }
+    lamina__net_free(net);
+    return t->momentum != NULL;
 }
 
 /* Layers whose calls a cut leaves as they are may be settled: they keep their kernels. */
@@ -497,7 +523,6 @@ static bool begin_cut(tuner *t, plan *p) {
         lamina__log(LAMINA_LOG_INFO, "measuring kernels for this machine (once)...");
         t->told = true;
     }
-    weigh_layers(t, net);
     list_candidates(t, net);
     const bool ran = run_trial(t, net, false, p, &error) == LAMINA_OK;
     t->deadline = fmin(t->deadline, t->begin + budget_seconds + budget_steps * p->seconds);
@@ -550,6 +575,17 @@ static bool is_better(tuner *t, const plan *p, plan *best) {
     return p->in_peace && best->in_peace && p->seconds < better_cut * best->seconds;
 }
 
+/* Begins a cut some of whose layers are settled; is it better than the best? */
+static bool try_begun(tuner *t, plan *other, plan *best) {
+    if (lamina__seconds() > t->deadline || !begin_cut(t, other) ||
+        other->seconds > hopeless * best->seconds || !choose_kernels(t, other) ||
+        !is_better(t, other, best)) {
+        return false;
+    }
+    copy_plan(t, best, other);
+    return true;
+}
+
 /* Tries a cut with the best plan's kernels. */
 static bool try_cut(tuner *t, plan *other, plan *best, int32_t shards, int32_t slices) {
     copy_plan(t, other, best);
@@ -575,9 +611,7 @@ static void refine_cut(tuner *t, plan *other, plan *best) {
     }
     copy_plan(t, other, best);
     settle_all(t, false);
-    if (begin_cut(t, other) && choose_kernels(t, other) && is_better(t, other, best)) {
-        copy_plan(t, best, other);
-    }
+    (void)try_begun(t, other, best);
 }
 
 /* Calls another layer on the whole batch, and with it what follows it in place: their kernels may
@@ -595,29 +629,38 @@ static void make_whole(tuner *t, plan *p, int32_t layer) {
     }
 }
 
-/* Layers with many weights are called on the whole batch, more of them as long as that pays. */
+/* Calls further layers on the whole batch: those with many weights and at most so many
+ * multiply-adds for each. False: there are none. */
+static bool add_heavy(tuner *t, plan *p, double reuse) {
+    bool any = false;
+    settle_all(t, true);
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        if (t->heavy[i].many && t->heavy[i].reuse <= 1.1 * reuse && !p->layers[i].whole) {
+            make_whole(t, p, i);
+            any = true;
+        }
+    }
+    return any;
+}
+
+/* No layer on the whole batch by plan: those that are get kernels for calls by shard. */
+static bool try_light(tuner *t, plan *other, plan *best) {
+    bool any = false;
+    copy_plan(t, other, best);
+    for (int32_t i = 0; i < t->n_layers; i++) {
+        t->layers[i].settled = !other->layers[i].whole;
+        any = any || other->layers[i].whole;
+        other->layers[i].whole = false;
+    }
+    return any && try_begun(t, other, best);
+}
+
+/* More layers on the whole batch, as long as that pays. */
 static void try_heavy(tuner *t, plan *other, plan *best) {
     bool pays = t->threads > 1 || best->slices > 1;
     for (size_t r = 0; pays && r < sizeof reuses / sizeof reuses[0]; r++) {
-        bool any = false;
         copy_plan(t, other, best);
-        settle_all(t, true);
-        for (int32_t i = 0; i < t->n_layers; i++) {
-            if (t->heavy[i].many && t->heavy[i].reuse <= 1.1 * reuses[r] &&
-                !other->layers[i].whole) {
-                make_whole(t, other, i);
-                any = true;
-            }
-        }
-        if (!any) {
-            continue;
-        }
-        pays = lamina__seconds() < t->deadline && begin_cut(t, other) &&
-               other->seconds < hopeless * best->seconds && choose_kernels(t, other) &&
-               is_better(t, other, best);
-        if (pays) {
-            copy_plan(t, best, other);
-        }
+        pays = !add_heavy(t, other, reuses[r]) || try_begun(t, other, best);
     }
 }
 
@@ -629,22 +672,27 @@ static void try_whole(tuner *t, plan *other, plan *best) {
     for (int32_t i = 0; i < t->n_layers; i++) {
         other->layers[i].whole = false;
     }
-    if (lamina__seconds() < t->deadline && begin_cut(t, other) &&
-        other->seconds < hopeless * best->seconds && choose_kernels(t, other) &&
-        is_better(t, other, best)) {
-        copy_plan(t, best, other);
-    }
+    (void)try_begun(t, other, best);
 }
 
 static bool measure(tuner *t, plan *best, plan *other) {
     best->shards = t->threads < t->options->batch ? t->threads : (int32_t)t->options->batch;
     best->slices = 1;
     best->by_shard = best->shards == 1;
+    if (!weigh_layers(t)) {
+        return false;
+    }
+    if (t->options->training && t->threads > 1) { /* likely, and for a busy machine the last word */
+        (void)add_heavy(t, best, reuses[0]);
+    }
+    settle_all(t, false);
     if (!begin_cut(t, best) || !choose_kernels(t, best)) {
         return false;
     }
     if (best->in_peace || (time_step(t, best) && best->in_peace)) {
-        try_heavy(t, other, best);
+        if (!try_light(t, other, best)) {
+            try_heavy(t, other, best);
+        }
         refine_cut(t, other, best);
         if (t->threads > 1) {
             try_whole(t, other, best);
@@ -722,6 +770,7 @@ static bool measure_plan(const lamina__network *network, const lamina__net_optio
                           write_record(&t, &best, record);
     lamina__free(t.images);
     lamina__free(t.labels);
+    lamina__free(t.momentum);
     lamina__free(t.record);
     lamina__free(t.layers);
     lamina__free(t.heavy);
