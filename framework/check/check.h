@@ -38,7 +38,8 @@ typedef struct lamina__check_options {
     double gradient_tolerance;     /* relative; 0: 1e-7 with f64, else 2e-3 */
     double rounding;               /* how many roundings a sum may be off, beside its length: 8 */
     int64_t max_probes;   /* elements per tensor to vary one by one: 48, 1024 without f64 */
-    double shard_seconds; /* shards at once, for each cut and direction: 0.01, 0.001 with f64 */
+    double shard_seconds; /* of processor time; shards at once, for each cut and direction: 0.01,
+                             0.001 with f64 */
     lamina__check_begin_fn *begin; /* before each check: who crashes is known by name */
     void *arg;                     /* of begin */
 } lamina__check_options;

@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -535,8 +536,10 @@ static void fill_io(lamina__rig *rig, const lamina__rig_call *call, int32_t shar
 typedef struct run {
     lamina__rig *rig;
     const lamina__rig_call *call;
-    int step;       /* 0 prepare, 1 forward, 2 backward */
-    double seconds; /* of hammering */
+    int step; /* 0 prepare, 1 forward, 2 backward */
+    /* Of hammering: */
+    double seconds;      /* of processor time that each thread takes */
+    atomic_int *hammers; /* threads that have not taken it yet */
 } run;
 
 /* In parts, which only kernels that can share the work see; the others do all of it in the first.
@@ -662,7 +665,7 @@ static bool prepare(lamina__rig *rig, const lamina__rig_call *call, lamina__faul
     if (!lamina__instance_has_prepare(rig->instance)) {
         return true;
     }
-    const run job = {rig, call, 0, 0};
+    const run job = {.rig = rig, .call = call, .step = 0};
     if (!call->quick) {
         poison_role(rig, LAMINA__ROLE_PACKED);
     }
@@ -677,7 +680,7 @@ bool lamina__rig_forward(lamina__rig *rig, const lamina__rig_call *call, lamina_
     const bool updates =
         call->phase == LAMINA_TRAIN && (rig->instance->type->flags & LAMINA_COUPLES_BATCH) != 0;
     const size_t n_constant = updates ? 3 : 4;
-    const run job = {rig, call, 1, 0};
+    const run job = {.rig = rig, .call = call, .step = 1};
 
     fault->text[0] = '\0';
     for (int32_t s = 0; s < shards_of(call); s++) {
@@ -713,7 +716,7 @@ bool lamina__rig_backward(lamina__rig *rig, const lamina__rig_call *call, lamina
                                    LAMINA__ROLE_STATE, LAMINA__ROLE_SAVED, LAMINA__ROLE_D_OUT,
                                    LAMINA__ROLE_PACKED};
     const size_t n_constant = sizeof(constant) / sizeof(constant[0]);
-    const run job = {rig, call, 2, 0};
+    const run job = {.rig = rig, .call = call, .step = 2};
 
     fault->text[0] = '\0';
     for (int32_t s = 0; s < shards_of(call); s++) {
@@ -758,19 +761,23 @@ static bool results_unchanged(const lamina__rig *rig, int32_t shard, bool backwa
     return same;
 }
 
-static double now_seconds(void) {
+/* Of the processor, by this thread. */
+static double thread_seconds(void) {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* No waiting for each other between the calls: that would keep the shards in step. For some time
- * and not for some calls: on a busy machine threads meet only when they run for long enough. */
+/* No waiting for each other between the calls: that would keep the shards in step. For some time of
+ * the processor, and until all have had it: on a busy machine, or with one processor, threads meet
+ * only where one is put aside in mid-call for another. */
 static void hammer_thread(void *arg, int thread, int threads) {
     const run *job = arg;
     const bool backward = job->step == 2;
+    bool busy = true;
+    atomic_fetch_add(job->hammers, 1);
     lamina__barrier();
-    const double end = now_seconds() + job->seconds;
+    const double end = thread_seconds() + job->seconds;
     do {
         for (int32_t s = thread; s < shards_of(job->call); s += threads) {
             lamina__rig_io *io = &job->rig->io[s];
@@ -783,12 +790,17 @@ static void hammer_thread(void *arg, int thread, int threads) {
                 io->calls++;
             }
         }
-    } while (now_seconds() < end);
+        if (busy && thread_seconds() >= end) {
+            busy = false;
+            atomic_fetch_sub(job->hammers, 1);
+        }
+    } while (atomic_load(job->hammers) > 0);
 }
 
 bool lamina__rig_hammer(lamina__rig *rig, const lamina__rig_call *call, double seconds,
                         bool backward, int64_t *calls, int64_t *different, lamina__fault *fault) {
-    run job = {rig, call, backward ? 2 : 1, seconds};
+    atomic_int hammers = 0;
+    run job = {rig, call, backward ? 2 : 1, seconds, &hammers};
     fault->text[0] = '\0';
     remember(rig, LAMINA__ROLE_OUT);
     remember(rig, LAMINA__ROLE_D_IN);

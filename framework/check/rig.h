@@ -100,9 +100,9 @@ bool lamina__rig_draw(lamina__rig *, uint64_t seed, const lamina__case *);
 bool lamina__rig_forward(lamina__rig *, const lamina__rig_call *, lamina__fault *);
 bool lamina__rig_backward(lamina__rig *, const lamina__rig_call *, lamina__fault *);
 
-/* All shards at once, again and again for some time: forward() or, when `backward`, backward() from
- * d_weight 0. Counts the calls, and those after which out, or d_in and d_weight, differ in a bit
- * from what they hold now. False: a call failed. */
+/* All shards at once, again and again for some time of the processor: forward() or, when
+ * `backward`, backward() from d_weight 0. Counts the calls, and those after which out, or d_in and
+ * d_weight, differ in a bit from what they hold now. False: a call failed. */
 bool lamina__rig_hammer(lamina__rig *, const lamina__rig_call *, double seconds, bool backward,
                         int64_t *calls, int64_t *different, lamina__fault *);
 

@@ -115,6 +115,9 @@ int lamina__read_config(const char *path, const lamina__common *, lamina__experi
 int lamina__read_checkpoint(const char *path, const lamina__common *, lamina__checkpoint_file **,
                             lamina__checkpoint *, lamina__experiment **);
 
+/* From now on a crash names the plugins that the experiment has loaded. */
+void lamina__name_plugins_in_crash(const lamina__experiment *);
+
 /* ---- Numbers ---- */
 
 /* "1,234,567" into dst (at least 32 bytes); returns dst. */

@@ -133,6 +133,9 @@ int lamina__read_config(const char *path, const lamina__common *common,
     lamina__diags diags = {0};
     lamina_status status = lamina__experiment_read(path, &options, experiment, &diags);
     int result = status == LAMINA_OK ? -1 : lamina__report(path, &diags, status, NULL);
+    if (status == LAMINA_OK) {
+        lamina__name_plugins_in_crash(*experiment);
+    }
     lamina__diags_free(&diags);
     return result;
 }
@@ -164,6 +167,9 @@ int lamina__read_checkpoint(const char *path, const lamina__common *common,
         status = lamina__experiment_read(path, &options, experiment, &diags);
     }
     int result = status == LAMINA_OK ? -1 : lamina__report(path, &diags, status, &error);
+    if (status == LAMINA_OK) {
+        lamina__name_plugins_in_crash(*experiment);
+    }
     if (diags.count > 0 && names_plugins(checkpoint->config_resolved)) {
         fprintf(stderr, "lamina: the checkpoint was made with plugins; name those that you trust "
                         "with --plugin FILE\n");

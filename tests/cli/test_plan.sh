@@ -5,10 +5,10 @@ config run.yaml
 sed -i 's/batch: 16/batch: 24/' run.yaml # room for slices; the last batch has 8 samples
 
 # The first run measures and says so, the second finds the plan; both come to the same bits.
-expect 0 "$LAMINA" train run.yaml --out first
+expect 0 "$LAMINA" train run.yaml --out first --threads 2
 says err 'measuring kernels for this machine (once)...'
 [ "$(ls cache/*.plan | wc -l)" -eq 1 ] || fail "not one plan: $(ls -a cache)"
-expect 0 "$LAMINA" train run.yaml --out second
+expect 0 "$LAMINA" train run.yaml --out second --threads 2
 [ ! -s err ] || fail "the second run says: $(cat err)"
 same_run first second
 [ "$(ls -A cache | wc -l)" -eq 1 ] || fail "not one file: $(ls -a cache)"
