@@ -29,5 +29,11 @@
     }
 #define LAMINA__DILATION_PARAM(field, text)                                                        \
     { LAMINA__PIXELS("dilation", field, text, 1, 2), .def = "1" }
+#define LAMINA__CEIL_MODE_PARAM(field)                                                             \
+    {                                                                                              \
+        .name = "ceil_mode",                                                                       \
+        .doc = "Whether a last window that reaches past the end of the image counts.",             \
+        .type = LAMINA_BOOL, .offset = (field), .def = "false"                                     \
+    }
 
 #endif

@@ -24,11 +24,7 @@ static const lamina_param params[] = {
     LAMINA__PADDING_PARAM(FIELD(padding), "Zeros around the image: one number, [height, width] or "
                                           "[top, left, bottom, right], at most half the kernel; "
                                           "`same` makes the output ceil(input / stride) pixels."),
-    {.name = "ceil_mode",
-     .doc = "Whether a last window that reaches past the end of the image counts.",
-     .type = LAMINA_BOOL,
-     .offset = FIELD(ceil_mode),
-     .def = "false"},
+    LAMINA__CEIL_MODE_PARAM(FIELD(ceil_mode)),
     {.name = "count_padding",
      .doc = "Whether the zeros of the padding count in the mean.",
      .type = LAMINA_BOOL,

@@ -27,11 +27,7 @@ static const lamina_param params[] = {
                           "`same` makes the output ceil(input / stride) pixels."),
     LAMINA__DILATION_PARAM(
         FIELD(dilation), "Distance between the pixels of a window: one number or [height, width]."),
-    {.name = "ceil_mode",
-     .doc = "Whether a last window that reaches past the end of the image counts.",
-     .type = LAMINA_BOOL,
-     .offset = FIELD(ceil_mode),
-     .def = "false"},
+    LAMINA__CEIL_MODE_PARAM(FIELD(ceil_mode)),
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
