@@ -22,13 +22,15 @@
 
 #include <string.h>
 
-enum { BAND = 64 * 1024 }; /* floats of both images that backward weights goes through at a time */
+enum {
+    BAND = 32 * 1024,        /* floats of both images that are gone through at a time, about */
+    WEIGHTS_BAND = 64 * 1024 /* in backward weights, which reads a vector of all pixels at a time */
+};
 
 /* The pixels of the side that is computed. */
 typedef struct grid {
     int64_t n_y, n_x;
     lamina__tap_run *y, *x;
-    int64_t *run_of_row; /* the one of y that has the row */
 } grid;
 
 typedef struct depthwise {
@@ -73,17 +75,11 @@ static int make_grid(const lamina__window *window, lamina_call *call, int64_t ro
                      int64_t (*runs_of)(const lamina__axis *, lamina__tap_run *), grid *g) {
     g->y = call->host->alloc(call, (size_t)rows * sizeof *g->y);
     g->x = call->host->alloc(call, (size_t)columns * sizeof *g->x);
-    g->run_of_row = call->host->alloc(call, (size_t)rows * sizeof *g->run_of_row);
-    if (g->y == NULL || g->x == NULL || g->run_of_row == NULL) {
+    if (g->y == NULL || g->x == NULL) {
         return 0;
     }
     g->n_y = runs_of(&window->y, g->y);
     g->n_x = runs_of(&window->x, g->x);
-    for (int64_t i = 0; i < g->n_y; i++) {
-        for (int64_t k = 0; k < g->y[i].count; k++) {
-            g->run_of_row[g->y[i].first + k * g->y[i].step] = i;
-        }
-    }
     return 1;
 }
 
@@ -144,15 +140,26 @@ static int32_t prepare(const void *self, void *kernel, lamina_call *call, const 
 /* Output channels begin .. end-1 of an input: to (pixels, O) from x (pixels, I). */
 static void copy_channels(const work *w, const float *x, int64_t begin, int64_t end, float *to) {
     const int64_t pixels = w->conv->window.y.in * w->conv->window.x.in, m = w->d->multiplier;
+    const int64_t first = (begin + m - 1) / m, last = end / m; /* channels that are copied whole */
     for (int64_t p = 0; p < pixels; p++) {
         const float *from = x + p * w->conv->in_channels;
         float *row = to + p * w->conv->out_channels;
-        for (int64_t o = begin; o < end;) {
-            const int64_t next = (o / m + 1) * m;
-            const float value = from[o / m];
-            for (const int64_t stop = next < end ? next : end; o < stop; o++) {
-                row[o] = value;
+        for (int64_t o = begin; o < first * m && o < end; o++) {
+            row[o] = from[o / m];
+        }
+        if (m == 2) { /* the usual number: compilers make vectors of it */
+            for (int64_t c = first; c < last; c++) {
+                row[2 * c] = row[2 * c + 1] = from[c];
             }
+        } else {
+            for (int64_t c = first; c < last; c++) {
+                for (int64_t j = 0; j < m; j++) {
+                    row[c * m + j] = from[c];
+                }
+            }
+        }
+        for (int64_t o = last * m > begin ? last * m : end; o < end; o++) {
+            row[o] = from[o / m];
         }
     }
 }
@@ -170,7 +177,7 @@ static void add_channels(const work *w, const float *from, float *d_x) {
 
 /* ---- Running ---- */
 
-/* The run of pixels of y and x, in floats. */
+/* The runs y and x, in floats. */
 static lamina__depthwise_run run_of(const lamina__conv *conv, const lamina__tap_run *y,
                                     const lamina__tap_run *x, int64_t a_columns,
                                     int64_t c_columns) {
@@ -184,52 +191,109 @@ static lamina__depthwise_run run_of(const lamina__conv *conv, const lamina__tap_
         .a_step = {x->from_step * channels, y->from_step * a_columns * channels},
         .tap_step = {x->from_tap_step * channels, y->from_tap_step * a_columns * channels},
         .c_step = {x->step * channels, y->step * c_columns * channels},
-        .filter_step = {x->tap_step * channels, y->tap_step * conv->window.x.kernel * channels}};
+        .filter_step = {x->tap_step * channels, y->tap_step * conv->window.x.kernel * channels},
+        .news_step = {channels, a_columns * channels}};
 }
 
-/* One row of pixels of one sample, of forward or backward data. */
-static void gather_row(const work *w, const grid *g, int64_t a_columns, int64_t c_columns,
-                       int64_t row, const float *a, const float *bias, int relu, float *c) {
+/* So many rows of it, from one of its rows on. What is fetched meanwhile is what the rows after
+ * these read for the first time: behind what they have, when the taps go the way the pixels do. */
+static void cut_run(const lamina__window *window, lamina__depthwise_run *run, int64_t rows) {
+    const int64_t stride_y = run->tap_step[1] > 0 ? window->y.stride : 1;
+    const int64_t stride_x = run->tap_step[0] > 0 ? window->x.stride : 1;
+    run->rows = rows;
+    run->c_ahead = rows * run->c_step[1];
+    run->a_ahead = rows * run->a_step[1];
+    if (run->tap_step[1] > 0 && run->taps[1] > stride_y) {
+        run->a_ahead += (run->taps[1] - stride_y) * run->tap_step[1];
+    }
+    run->news[0] = stride_x;
+    run->news[1] = run->taps[1] > 0 ? stride_y : 0;
+}
+
+/* Rows of so many floats, for about `floats` of them. */
+static int64_t rows_of(int64_t floats, int64_t row) {
+    return floats / row > 1 ? floats / row : 1;
+}
+
+/* What forward and backward data have in common: c from a, image by image. */
+typedef struct sweep {
+    const grid *g;
+    int64_t a_rows, a_columns, c_rows, c_columns; /* pixels */
+    const float *bias;
+    int relu;
+} sweep;
+
+/* Rows first .. first+count-1 of a run of rows of one sample. */
+static void gather_rows(const work *w, const sweep *s, const lamina__tap_run *y, int64_t first,
+                        int64_t count, const float *a, float *c) {
     const lamina__conv *conv = w->conv;
     const int64_t channels = conv->out_channels;
     const float *filters = w->io->packed[w->d->packed];
-    const lamina__tap_run *y = &g->y[g->run_of_row[row]];
-    const int64_t a_row = y->from + (row - y->first) / y->step * y->from_step;
+    const int64_t a_row = y->from + first * y->from_step, c_row = y->first + first * y->step;
 
-    for (int64_t i = 0; i < g->n_x; i++) {
-        const lamina__tap_run *x = &g->x[i];
-        lamina__depthwise_run run = run_of(conv, y, x, a_columns, c_columns);
-        run.rows = 1;
-        w->d->isa->gather(&run, a + (a_row * a_columns + x->from) * channels,
-                          filters + (y->tap * conv->window.x.kernel + x->tap) * channels, bias,
-                          relu, c + (row * c_columns + x->first) * channels);
+    for (int64_t i = 0; i < s->g->n_x; i++) {
+        const lamina__tap_run *x = &s->g->x[i];
+        lamina__depthwise_run run = run_of(conv, y, x, s->a_columns, s->c_columns);
+        cut_run(&conv->window, &run, count);
+        w->d->isa->gather(&run, a + (a_row * s->a_columns + x->from) * channels,
+                          filters + (y->tap * conv->window.x.kernel + x->tap) * channels, s->bias,
+                          s->relu, c + (c_row * s->c_columns + x->first) * channels);
     }
 }
 
-/* Rows begin .. end-1 of outputs, counted through all samples; they are cut between samples when
- * channels have to be copied. */
+/* Rows begin .. end-1 of one sample, some at a time. */
+static void gather(const work *w, const sweep *s, int64_t begin, int64_t end, const float *a,
+                   float *c) {
+    const int64_t row =
+        (s->a_columns * s->a_rows / s->c_rows + s->c_columns) * w->conv->out_channels;
+    const int64_t band = rows_of(BAND, row);
+    for (int64_t at = begin; at < end; at += band) {
+        const int64_t stop = at + band < end ? at + band : end;
+        for (int64_t i = 0; i < s->g->n_y; i++) {
+            const lamina__tap_run *y = &s->g->y[i];
+            /* Its rows from `at` and from `stop` on. */
+            int64_t first = at <= y->first ? 0 : (at - y->first + y->step - 1) / y->step;
+            int64_t last = stop <= y->first ? 0 : (stop - y->first + y->step - 1) / y->step;
+            first = first < y->count ? first : y->count;
+            last = last < y->count ? last : y->count;
+            if (first < last) {
+                gather_rows(w, s, y, first, last - first, a, c);
+            }
+        }
+    }
+}
+
+/* Rows begin .. end-1 of outputs, counted through all samples. */
 static int32_t forward(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const work *w = arg;
     const lamina__axis *y = &w->conv->window.y, *x = &w->conv->window.x;
     const depthwise *d = w->d;
     const int64_t in_size = y->in * x->in * w->conv->in_channels;
     const int64_t out_size = y->out * x->out * w->conv->out_channels;
-    const float *bias = w->conv->bias ? w->io->weight[1]->data : NULL;
+    const sweep s = {.g = &d->forward,
+                     .a_rows = y->in,
+                     .a_columns = x->in,
+                     .c_rows = y->out,
+                     .c_columns = x->out,
+                     .bias = w->conv->bias ? w->io->weight[1]->data : NULL,
+                     .relu = d->relu};
     float *image = (float *)w->io->scratch + thread * d->image;
 
-    for (int64_t i = begin; i < end; i++) {
+    for (int64_t i = begin; i < end;) {
         const int64_t n = i / y->out, row = i % y->out;
+        const int64_t rows = end - i < y->out - row ? end - i : y->out - row;
         const float *in = (const float *)w->io->in[0]->data + n * in_size;
-        if (d->multiplier > 1 && (row == 0 || i == begin)) {
+        if (d->multiplier > 1) {
             copy_channels(w, in, 0, w->conv->out_channels, image);
+            in = image;
         }
-        gather_row(w, &d->forward, x->in, x->out, row, d->multiplier > 1 ? image : in, bias,
-                   d->relu, (float *)w->io->out[0]->data + n * out_size);
+        gather(w, &s, row, row + rows, in, (float *)w->io->out[0]->data + n * out_size);
+        i += rows;
     }
     return LAMINA_OK;
 }
 
-/* Samples begin .. end-1. */
+/* Samples begin .. end-1: when channels are copied, so that it is done once. */
 static int32_t forward_samples(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const int64_t rows = ((const work *)arg)->conv->window.y.out;
     return forward(arg, begin * rows, end * rows, thread);
@@ -242,17 +306,20 @@ static int32_t backward_data(void *arg, int64_t begin, int64_t end, int32_t thre
     const depthwise *d = w->d;
     const int64_t in_size = y->in * x->in * w->conv->in_channels;
     const int64_t out_size = y->out * x->out * w->conv->out_channels;
+    const sweep s = {
+        .g = &d->data, .a_rows = y->out, .a_columns = x->out, .c_rows = y->in, .c_columns = x->in};
     float *image = (float *)w->io->scratch + thread * d->image;
 
-    for (int64_t i = begin; i < end; i++) {
+    for (int64_t i = begin; i < end;) {
         const int64_t n = i / y->in, row = i % y->in;
+        const int64_t rows = end - i < y->in - row ? end - i : y->in - row;
         float *d_in = (float *)w->io->d_in[0]->data + n * in_size;
-        gather_row(w, &d->data, x->out, x->in, row,
-                   (const float *)w->io->d_out[0]->data + n * out_size, NULL, 0,
-                   d->multiplier > 1 ? image : d_in);
-        if (d->multiplier > 1 && row == y->in - 1) {
+        gather(w, &s, row, row + rows, (const float *)w->io->d_out[0]->data + n * out_size,
+               d->multiplier > 1 ? image : d_in);
+        if (d->multiplier > 1) { /* rows are a whole sample's */
             add_channels(w, image, d_in);
         }
+        i += rows;
     }
     return LAMINA_OK;
 }
@@ -270,7 +337,7 @@ static void correlate_sample(const work *w, const float *a, const float *d_out, 
     const grid *g = &w->d->forward;
     const int64_t channels = conv->out_channels;
     const int64_t row = (in->out + conv->window.y.stride * in->in) * (end - begin);
-    const int64_t band = BAND / row > 1 ? BAND / row : 1;
+    const int64_t band = rows_of(WEIGHTS_BAND, row);
 
     for (int64_t i = 0; i < g->n_y; i++) {
         const lamina__tap_run *y = &g->y[i];
@@ -280,7 +347,7 @@ static void correlate_sample(const work *w, const float *a, const float *d_out, 
                 lamina__depthwise_run run = run_of(conv, y, x, in->in, in->out);
                 const int64_t a_row = y->from + k * y->from_step, c_row = y->first + k * y->step;
                 run.channels = end - begin;
-                run.rows = y->count - k < band ? y->count - k : band;
+                cut_run(&conv->window, &run, y->count - k < band ? y->count - k : band);
                 w->d->isa->correlate(&run, a + (a_row * in->in + x->from) * channels + begin,
                                      d_out + (c_row * in->out + x->first) * channels + begin,
                                      sums + (y->tap * conv->window.x.kernel + x->tap) * channels +

@@ -15,20 +15,48 @@ INLINE vector load_some(const int partial, const float *from, mask m) {
     return partial ? load_part(from, m) : load(from);
 }
 
-/* A vector of some pixels. */
-INLINE void gather_vector(const int pixels, const int partial, mask m,
+/* Fetches from where nothing may be any more. */
+INLINE void fetch(const float *from, int64_t ahead) {
+    __builtin_prefetch((const void *)((uintptr_t)from + (uintptr_t)ahead * sizeof(float)));
+}
+
+/* The pixels of a that come new with each of these. */
+INLINE void fetch_news(const int pixels, const lamina__depthwise_run *run, const float *a) {
+    if (run->news[0] == 1 && run->news[1] == 1) {
+        UNROLL
+        for (int p = 0; p < pixels; p++) {
+            fetch(a, run->a_ahead + p * run->a_step[0]);
+        }
+        return;
+    }
+    for (int64_t j = 0; j < run->news[1]; j++) {
+        for (int64_t i = 0; i < run->news[0]; i++) {
+            UNROLL
+            for (int p = 0; p < pixels; p++) {
+                fetch(a, run->a_ahead + j * run->news_step[1] + i * run->news_step[0] +
+                             p * run->a_step[0]);
+            }
+        }
+    }
+}
+
+/* A vector of some pixels. is_3x3: that many taps, so the compiler knows. */
+INLINE void gather_vector(const int pixels, const int is_3x3, const int partial, mask m,
                           const lamina__depthwise_run *run, const float *a, const float *filter,
                           const float *bias, int relu, float *c) {
+    const int64_t taps_y = is_3x3 ? 3 : run->taps[1], taps_x = is_3x3 ? 3 : run->taps[0];
     vector sum[PIXELS];
     const vector start = bias != NULL ? load_some(partial, bias, m) : zero();
 
+    fetch_news(pixels, run, a);
     UNROLL
     for (int p = 0; p < pixels; p++) {
         sum[p] = start;
+        fetch(c, run->c_ahead + p * run->c_step[0]);
     }
-    for (int64_t u = 0; u < run->taps[1]; u++) {
+    for (int64_t u = 0; u < taps_y; u++) {
         const float *x = a + u * run->tap_step[1], *w = filter + u * run->filter_step[1];
-        for (int64_t v = 0; v < run->taps[0]; v++) {
+        for (int64_t v = 0; v < taps_x; v++) {
             const vector weight = load_some(partial, w, m);
             UNROLL
             for (int p = 0; p < pixels; p++) {
@@ -45,49 +73,74 @@ INLINE void gather_vector(const int pixels, const int partial, mask m,
     }
 }
 
-/* All channels of some pixels of a row. */
-INLINE void gather_pixels(const int pixels, const lamina__depthwise_run *run, const float *a,
-                          const float *filter, const float *bias, int relu, float *c) {
+INLINE void gather_channels(const int pixels, const int is_3x3, const lamina__depthwise_run *run,
+                            const float *a, const float *filter, const float *bias, int relu,
+                            float *c) {
     const int64_t whole = run->channels / WIDTH * WIDTH;
     for (int64_t i = 0; i < whole; i += WIDTH) {
-        gather_vector(pixels, 0, mask_of(WIDTH), run, a + i, filter + i,
+        gather_vector(pixels, is_3x3, 0, mask_of(WIDTH), run, a + i, filter + i,
                       bias != NULL ? bias + i : NULL, relu, c + i);
     }
     if (whole < run->channels) {
-        gather_vector(pixels, 1, mask_of((int)(run->channels - whole)), run, a + whole,
+        gather_vector(pixels, 0, 1, mask_of((int)(run->channels - whole)), run, a + whole,
                       filter + whole, bias != NULL ? bias + whole : NULL, relu, c + whole);
     }
 }
 
-TARGET static void gather(const lamina__depthwise_run *run, const float *a, const float *filter,
-                          const float *bias, int relu, float *c) {
-    for (int64_t y = 0; y < run->rows; y++) {
-        const float *from = a + y * run->a_step[1];
-        float *to = c + y * run->c_step[1];
-        int64_t left = run->columns;
-        while (left > 0) {
-            int64_t pixels = PIXELS;
-            if (left >= 8) {
-                gather_pixels(8, run, from, filter, bias, relu, to);
-            } else if (left >= 4) {
-                pixels = 4;
-                gather_pixels(4, run, from, filter, bias, relu, to);
-            } else if (left >= 2) {
-                pixels = 2;
-                gather_pixels(2, run, from, filter, bias, relu, to);
-            } else {
-                pixels = 1;
-                gather_pixels(1, run, from, filter, bias, relu, to);
-            }
-            left -= pixels;
-            from += pixels * run->a_step[0];
-            to += pixels * run->c_step[0];
+/* All channels of some pixels of a row. */
+INLINE void gather_pixels(const int pixels, const lamina__depthwise_run *run, const float *a,
+                          const float *filter, const float *bias, int relu, float *c) {
+    if (run->taps[0] == 3 && run->taps[1] == 3) {
+        gather_channels(pixels, 1, run, a, filter, bias, relu, c);
+    } else {
+        gather_channels(pixels, 0, run, a, filter, bias, relu, c);
+    }
+}
+
+/* All channels of a row, or a column, of pixels. */
+TARGET static void gather_line(const lamina__depthwise_run *run, const float *a,
+                               const float *filter, const float *bias, int relu, float *c) {
+    int64_t left = run->columns;
+    while (left > 0) {
+        int64_t pixels = PIXELS;
+        if (left >= 8) {
+            gather_pixels(8, run, a, filter, bias, relu, c);
+        } else if (left >= 4) {
+            pixels = 4;
+            gather_pixels(4, run, a, filter, bias, relu, c);
+        } else if (left >= 2) {
+            pixels = 2;
+            gather_pixels(2, run, a, filter, bias, relu, c);
+        } else {
+            pixels = 1;
+            gather_pixels(1, run, a, filter, bias, relu, c);
         }
+        left -= pixels;
+        a += pixels * run->a_step[0];
+        c += pixels * run->c_step[0];
+    }
+}
+
+/* Along the longer way, so that more pixels go through one block. */
+static void gather(const lamina__depthwise_run *run, const float *a, const float *filter,
+                   const float *bias, int relu, float *c) {
+    lamina__depthwise_run turned = *run;
+    if (run->rows > run->columns) {
+        turned.rows = run->columns;
+        turned.columns = run->rows;
+        turned.a_step[0] = run->a_step[1];
+        turned.a_step[1] = run->a_step[0];
+        turned.c_step[0] = run->c_step[1];
+        turned.c_step[1] = run->c_step[0];
+    }
+    for (int64_t y = 0; y < turned.rows; y++) {
+        gather_line(&turned, a + y * turned.a_step[1], filter, bias, relu,
+                    c + y * turned.c_step[1]);
     }
 }
 
 /* A vector of the sums of some taps, over all pixels. */
-INLINE void correlate_vector(const int taps, const int partial, mask m,
+INLINE void correlate_vector(const int taps, const int partial, mask m, int fetches,
                              const lamina__depthwise_run *run, const int64_t at[TAPS],
                              const float *a, const float *c, float *const sums[TAPS], int64_t i) {
     vector sum[TAPS];
@@ -99,6 +152,10 @@ INLINE void correlate_vector(const int taps, const int partial, mask m,
         const float *x = a + i + y * run->a_step[1], *d = c + i + y * run->c_step[1];
         for (int64_t k = 0; k < run->columns; k++) {
             const vector by = load_some(partial, d, m);
+            if (fetches) {
+                fetch(x, run->a_ahead);
+                fetch(d, run->c_ahead);
+            }
             UNROLL_TAPS
             for (int t = 0; t < taps; t++) {
                 sum[t] = multiply_add(load_some(partial, x + at[t], m), by, sum[t]);
@@ -126,10 +183,11 @@ INLINE void correlate_taps(const int taps, int64_t first, const lamina__depthwis
         sum[t] = sums + u * run->filter_step[1] + v * run->filter_step[0];
     }
     for (int64_t i = 0; i < whole; i += WIDTH) {
-        correlate_vector(taps, 0, mask_of(WIDTH), run, at, a, c, sum, i);
+        correlate_vector(taps, 0, mask_of(WIDTH), first == 0, run, at, a, c, sum, i);
     }
     if (whole < run->channels) {
-        correlate_vector(taps, 1, mask_of((int)(run->channels - whole)), run, at, a, c, sum, whole);
+        correlate_vector(taps, 1, mask_of((int)(run->channels - whole)), first == 0, run, at, a, c,
+                         sum, whole);
     }
 }
 

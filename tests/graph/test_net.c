@@ -339,6 +339,13 @@ static void fused_relu(void) {
                                       "- test_add: {from: [conv4, twice]}\n"
                                       "- linear: {units: 5}\n"
                                       "- softmax_loss\n";
+    static const char *const depthwise = "- conv: {filters: 9, kernel: 3, padding: 1}\n"
+                                         "- conv: {filters: 9, kernel: 3, padding: 1, groups: 9}\n"
+                                         "- relu\n"
+                                         "- conv: {filters: 18, kernel: 3, groups: 9, stride: 2}\n"
+                                         "- relu\n"
+                                         "- linear: {units: 5}\n"
+                                         "- softmax_loss\n";
     compare_memory_plans(layers, 1, "winograd");
     compare_memory_plans(layers, 3, "winograd");
     compare_memory_plans("- conv: {filters: 21, kernel: 3, padding: 1}\n"
@@ -346,6 +353,8 @@ static void fused_relu(void) {
                          "- linear: {units: 5}\n"
                          "- softmax_loss\n",
                          2, "planes");
+    compare_memory_plans(layers, 3, "taps");
+    compare_memory_plans(depthwise, 1, "depthwise");
 
     static const int32_t expected[] = {0, 1, 0, 1, 0, 0, 0, 0, 0};
     for (int keep_all = 0; keep_all < 2; keep_all++) {
