@@ -111,7 +111,14 @@ static int64_t larger(int64_t a, int64_t b) {
  * group, they are not kept but made block by block, each used while it is in that cache: writing
  * and reading them would take longer than computing with them. */
 static void decide_group(const lamina__conv *conv, lamina__winograd *w, const lamina_setup *setup) {
-    enum { CACHE = 1 << 20, LARGE = 2 << 20, LEAST = 32, MOST_TILES = 256, ONE_GROUP = 128 };
+    enum {
+        CACHE = 1 << 20,
+        PIECE = 1 << 19,
+        LARGE = 2 << 20,
+        LEAST = 32,
+        MOST_TILES = 256,
+        ONE_GROUP = 128
+    };
     const int64_t bytes = w->points * (w->in_wide + w->out_wide) * (int64_t)sizeof(float);
     const int64_t tiles = larger(w->forward.tiles_y * w->forward.tiles_x,
                                  w->transposed ? 0 : w->data.tiles_y * w->data.tiles_x);
@@ -122,7 +129,9 @@ static void decide_group(const lamina__conv *conv, lamina__winograd *w, const la
     /* Each thread a piece of what correlates, as far as there are tiles; sums over tiles, in
      * backward weights, are made group by group whatever the threads are. */
     const int64_t share = lamina__ceil_div(setup->samples[0] * tiles, setup->threads);
-    w->piece = w->group < share ? w->group : share;
+    w->piece = larger(LEAST, PIECE / bytes / 8 * 8);
+    w->piece = w->piece < w->group ? w->piece : w->group;
+    w->piece = w->piece < share ? w->piece : share;
     w->streams = all <= ONE_GROUP && w->points * conv->in_channels * conv->out_channels >
                                          LARGE / (int64_t)sizeof(float);
     if (w->streams) {
@@ -151,7 +160,8 @@ static int32_t declare_streaming(lamina_call *call, const lamina_setup *setup,
     if (w->by_block == NULL) {
         return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
     }
-    const int64_t scratch = w->points * (w->v_step + w->m_step) + w->thread_floats * setup->threads;
+    w->d_bias_at = w->points * (w->v_step + w->m_step) + w->thread_floats * setup->threads;
+    const int64_t scratch = w->d_bias_at + w->out_wide;
     const int32_t status = call->host->add_scratch(call, (size_t)scratch * sizeof(float));
     return status < 0 ? status : LAMINA_OK;
 }
@@ -165,7 +175,8 @@ static int32_t declare_packed(const lamina__conv *conv, lamina_call *call,
     w->thread_floats = w->points * (w->v_step + w->m_step);
     int64_t scratch = w->thread_floats * setup->threads;
     if ((passes & LAMINA_PASS_BACKWARD_WEIGHTS) != 0) {
-        scratch += w->points * w->d_u_step;
+        w->d_bias_at = scratch + w->points * w->d_u_step;
+        scratch = w->d_bias_at + w->out_wide;
     }
     /* prepare() turns squares of filters and channels around. */
     scratch = larger(scratch, w->points * w->isa->width * w->isa->width);
@@ -338,8 +349,8 @@ static int32_t correlate_transposed(void *arg, int64_t begin, int64_t end, int32
     const lamina__correlation *c = &w->forward;
     const int64_t last = end * c->tiles_y * c->tiles_x;
     float *v = thread_scratch(k, thread), *m = v + w->points * w->v_step;
-    for (int64_t first = begin * c->tiles_y * c->tiles_x; first < last; first += w->group) {
-        const int64_t count = last - first < w->group ? last - first : w->group;
+    for (int64_t first = begin * c->tiles_y * c->tiles_x; first < last; first += w->piece) {
+        const int64_t count = last - first < w->piece ? last - first : w->piece;
         lamina__winograd_d_outputs(w, k->in, first, 0, count, m);
         multiply_points(w, count, m, c->out_channels, w->by_out, k->u, w->data_step, v,
                         c->in_channels, w->by_in);
@@ -358,7 +369,9 @@ static int32_t transform_range(void *arg, int64_t begin, int64_t end, int32_t th
     const lamina__winograd_work *k = arg;
     float *v = thread_scratch(k, 0), *m = v + k->w->points * k->w->v_step;
     (void)thread;
-    lamina__winograd_inputs(k->w, k->c, k->in, k->first, begin, end, k->w->in_wide, v);
+    if (k->weights_wanted) {
+        lamina__winograd_inputs(k->w, k->c, k->in, k->first, begin, end, k->w->in_wide, v);
+    }
     lamina__winograd_d_outputs(k->w, k->io->d_out[0]->data, k->first, begin, end, m);
     return LAMINA_OK;
 }
@@ -398,13 +411,38 @@ static int32_t backward_weights(lamina_call *call, lamina__winograd_work *k) {
     for (k->first = 0; status == LAMINA_OK && k->first < k->tiles; k->first += w->group) {
         k->count = k->tiles - k->first < w->group ? k->tiles - k->first : w->group;
         status = lamina__spread(call, threads, k->count, 1, transform_range, k);
-        if (status == LAMINA_OK) {
+        if (k->d_bias != NULL) {
+            lamina__winograd_add_d_bias(w, thread_scratch(k, 0) + w->points * w->v_step, k->count,
+                                        k->d_bias);
+        }
+        if (status == LAMINA_OK && k->weights_wanted) {
             status = lamina__spread(call, threads, w->points, 1, points_range, k);
         }
     }
-    return status != LAMINA_OK
-               ? status
-               : lamina__spread(call, threads, k->conv->out_channels, 1, filters_range, k);
+    return status == LAMINA_OK && k->weights_wanted
+               ? lamina__spread(call, threads, k->conv->out_channels, 1, filters_range, k)
+               : status;
+}
+
+/* The bias's gradient is summed from dM, which is small and at hand. */
+static int32_t run_backward_weights(lamina_call *call, lamina__winograd_work *k) {
+    const lamina__winograd *w = k->w;
+    float *d_bias = k->conv->bias && k->io->d_weight[1] != NULL ? k->io->d_weight[1]->data : NULL;
+    k->weights_wanted = k->io->d_weight[0] != NULL;
+    if (d_bias == NULL && !k->weights_wanted) {
+        return LAMINA_OK;
+    }
+    if (d_bias != NULL) {
+        k->d_bias = (float *)k->io->scratch + w->d_bias_at;
+        memset(k->d_bias, 0, (size_t)w->out_wide * sizeof *k->d_bias);
+    }
+    const int32_t status = w->streams
+                               ? lamina__winograd_stream(call, k, LAMINA_PASS_BACKWARD_WEIGHTS)
+                               : backward_weights(call, k);
+    for (int64_t o = 0; d_bias != NULL && o < k->c->out_channels; o++) {
+        d_bias[o] += k->d_bias[o];
+    }
+    return status;
 }
 
 static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t pass,
@@ -412,13 +450,10 @@ static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t p
     const lamina__winograd *w = kernel;
     lamina__winograd_work k = {
         .conv = self, .w = w, .io = io, .c = &w->forward, .in = io->in[0]->data};
-    if (pass == LAMINA_PASS_BACKWARD_WEIGHTS && k.conv->bias && io->d_weight[1] != NULL) {
-        w->product->sum_rows(io->samples * k.c->out_y * k.c->out_x, k.c->out_channels,
-                             io->d_out[0]->data, io->d_weight[1]->data);
+    if (pass == LAMINA_PASS_BACKWARD_WEIGHTS) {
+        return run_backward_weights(call, &k);
     }
-    if (pass == LAMINA_PASS_BACKWARD_WEIGHTS
-            ? io->d_weight[0] == NULL
-            : pass == LAMINA_PASS_BACKWARD_DATA && io->d_in[0] == NULL) {
+    if (pass == LAMINA_PASS_BACKWARD_DATA && io->d_in[0] == NULL) {
         return LAMINA_OK;
     }
     if (w->streams) {
@@ -429,9 +464,6 @@ static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t p
         k.bias = k.conv->bias ? io->weight[1]->data : NULL;
         k.out = io->out[0]->data;
         return run_correlation(call, &k);
-    }
-    if (pass == LAMINA_PASS_BACKWARD_WEIGHTS) {
-        return backward_weights(call, &k);
     }
     k.c = &w->data;
     k.in = io->d_out[0]->data;

@@ -37,6 +37,7 @@ typedef struct lamina__winograd {
     int64_t v_step, m_step, d_u_step;      /* floats from point to point: V, M and dU */
     int64_t forward_step, data_step;       /* the same of U for these passes */
     int64_t thread_floats;                 /* scratch of each thread */
+    int64_t d_bias_at;                     /* in scratch, floats: sums of the bias's gradient */
     int64_t *by_in, *by_out;               /* i * in_wide and i * out_wide, for rows of products */
     int64_t *columns;                      /* i */
 } lamina__winograd;
@@ -50,8 +51,10 @@ typedef struct lamina__winograd_work {
     const float *in, *u, *bias;
     float *out;
     int64_t tiles; /* of all samples */
-    /* Backward weights: the group at hand. */
+    /* Backward weights: the group at hand; sums of the bias's gradient (out_wide), or NULL. */
     int64_t first, count;
+    float *d_bias;
+    int weights_wanted;
 } lamina__winograd_work;
 
 static inline int64_t lamina__ceil_div(int64_t a, int64_t b) {
@@ -88,11 +91,31 @@ void lamina__winograd_data_filters(const lamina__conv *, const lamina__winograd 
                                    const float *weight, lamina__panel, int64_t o_begin,
                                    int64_t o_end, float *to, int64_t step);
 
+/* Brings some channels of a filter's taps into the cache: they are short rows and far apart, so
+ * that no processor sees by itself which will be next. */
+enum { LAMINA__WINOGRAD_AHEAD = 2 /* filters */ };
+static inline void lamina__winograd_fetch(const lamina__conv *conv, const lamina__winograd *w,
+                                          const float *filter, int64_t channels) {
+    enum { LINE = 16 /* floats */ };
+    for (int64_t t = 0; t < (int64_t)w->tiling->filter * w->tiling->filter; t++) {
+        for (int64_t c = 0; c < channels; c += LINE) {
+            __builtin_prefetch(filter + t * conv->in_channels + c);
+        }
+    }
+}
+
 /* ---- conv_winograd_stream.c: passes whose filters are transformed where they are used ---- */
 
 int32_t lamina__winograd_stream(lamina_call *, lamina__winograd_work *, uint32_t pass);
 
 /* ---- Both ---- */
+
+/* sums (out_wide) += gradients of the bias, from dM of so many tiles: at the point (1, 1) it is the
+ * sum of a tile's pixels. */
+static inline void lamina__winograd_add_d_bias(const lamina__winograd *w, const float *m,
+                                               int64_t tiles, float *sums) {
+    w->product->sum_rows(tiles, w->out_wide, m + (w->tiling->tile + 1) * w->m_step, sums);
+}
 
 /* Rows of a block product, in blocks of about equally many. */
 static inline void lamina__winograd_multiply(const lamina__winograd *w, int64_t rows,

@@ -13,6 +13,11 @@ static void turn(const lamina__conv *conv, const lamina__winograd *w, const floa
     const int64_t width = w->isa->width, filters = conv->out_channels - o;
     const int64_t size = (int64_t)w->tiling->filter * w->tiling->filter * conv->in_channels;
     if (some == width && filters >= width) {
+        /* The next channels: into the second-level cache, as rows of so many bytes are often on the
+         * same few lines of the first. */
+        for (int64_t i = 0; i < width; i++) {
+            __builtin_prefetch(tap + i * size + width, 0, 2);
+        }
         w->product->transpose(tap, size, to, width);
         return;
     }
@@ -53,6 +58,10 @@ void lamina__winograd_data_filters(const lamina__conv *conv, const lamina__winog
     const int64_t last = ((int64_t)w->tiling->filter * w->tiling->filter - 1) * channels;
     for (int64_t o = o_begin; o < o_end; o++) {
         const float *from = weight + o * (last + channels) + panel.first;
+        if (o + LAMINA__WINOGRAD_AHEAD < o_end) {
+            lamina__winograd_fetch(conv, w, from + LAMINA__WINOGRAD_AHEAD * (last + channels),
+                                   some);
+        }
         w->tiling->weights(w->transposed ? from : from + last, w->transposed ? channels : -channels,
                            some, to + (o - o_begin) * wide, step);
     }

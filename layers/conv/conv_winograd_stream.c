@@ -88,11 +88,12 @@ static int32_t weight_blocks(void *arg, int64_t begin, int64_t end, int32_t thre
     const lamina__winograd *w = k->w;
     const int64_t channels = k->conv->in_channels;
     const int64_t size = (int64_t)w->tiling->filter * w->tiling->filter * channels;
-    float *block = block_of(k, thread);
+    float *block = block_of(k, thread), *d_weight = k->io->d_weight[0]->data;
     for (int64_t b = begin; b < end; b++) {
         const lamina__panel panel = lamina__panel_of(w->product, channels, b % w->channel_panels);
         const int64_t first = b / w->channel_panels * w->block;
         const int64_t n = at_most(k->conv->out_channels - first, w->block);
+        const int64_t some = (int64_t)(panel.vectors - 1) * w->isa->width + panel.last;
         lamina__product_tile tile = {
             .walk = {.n = {k->tiles, 1}, .a_step = {w->out_wide, 0}, .b_step = {w->in_wide, 0}},
             .last = w->isa->width,
@@ -104,10 +105,11 @@ static int32_t weight_blocks(void *arg, int64_t begin, int64_t end, int32_t thre
             lamina__winograd_multiply(w, n, w->columns, w->by_block, panel.vectors, &tile);
         }
         for (int64_t i = 0; i < n; i++) {
-            w->tiling->d_weights(
-                block + w->by_block[i], w->block_step,
-                (int64_t)(panel.vectors - 1) * w->isa->width + panel.last,
-                (float *)k->io->d_weight[0]->data + (first + i) * size + panel.first, channels);
+            float *to = d_weight + (first + i) * size + panel.first;
+            if (i + LAMINA__WINOGRAD_AHEAD < n) {
+                lamina__winograd_fetch(k->conv, w, to + LAMINA__WINOGRAD_AHEAD * size, some);
+            }
+            w->tiling->d_weights(block + w->by_block[i], w->block_step, some, to, channels);
         }
     }
     return LAMINA_OK;
@@ -188,12 +190,16 @@ static int32_t backward_weights(lamina_call *call, lamina__winograd_work *k) {
     const int32_t threads = k->conv->threads;
     const int64_t blocks =
         lamina__ceil_div(k->conv->out_channels, k->w->block) * k->w->channel_panels;
-    int32_t status = lamina__spread(call, threads, k->tiles, 1, input_tiles, k);
-    if (status == LAMINA_OK) {
-        status = lamina__spread(call, threads, k->tiles, 1, d_output_tiles, k);
+    int32_t status = lamina__spread(call, threads, k->tiles, 1, d_output_tiles, k);
+    if (status == LAMINA_OK && k->d_bias != NULL) {
+        lamina__winograd_add_d_bias(k->w, m_of(k), k->tiles, k->d_bias);
     }
-    return status == LAMINA_OK ? lamina__spread(call, threads, blocks, 1, weight_blocks, k)
-                               : status;
+    if (status == LAMINA_OK && k->weights_wanted) {
+        status = lamina__spread(call, threads, k->tiles, 1, input_tiles, k);
+    }
+    return status == LAMINA_OK && k->weights_wanted
+               ? lamina__spread(call, threads, blocks, 1, weight_blocks, k)
+               : status;
 }
 
 int32_t lamina__winograd_stream(lamina_call *call, lamina__winograd_work *k, uint32_t pass) {
