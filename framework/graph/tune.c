@@ -43,7 +43,7 @@ enum { MAX_CANDIDATES = 8, LEAST_STEPS = 3, FEW_STEPS = 4, MANY_STEPS = 24 };
 static const double longest_trial = 0.5, long_trial = 0.2, trial_seconds = 0.04, short_trial = 0.01;
 
 /* No trial begins so long after the first, and for so many steps more. */
-static const double budget_seconds = 1, budget_steps = 20, most_budget_seconds = 7;
+static const double budget_seconds = 1.2, budget_steps = 40, most_budget_seconds = 7;
 
 /* For so long all trials together may wait for a step in peace, and so often a thread may be put
  * off its processor in a second of it. */
@@ -56,7 +56,8 @@ static const double short_step = 0.05;
 /* Another kernel or cut must be faster by this factor. */
 static const double better_kernel = 0.97, better_cut = 0.98;
 
-/* A cut with as many candidates to try, and this much slower with its first ones, is not tuned. */
+/* What is this much slower than the best is not tried again, nor is a cut with as many candidates
+ * tuned that is so with its first ones. */
 static const double hopeless = 1.3;
 
 /* Layers with at least so many weights may be called on the whole batch: first those with up to the
@@ -363,9 +364,23 @@ static int32_t cheapest(const double *cost, int32_t n) {
     return best;
 }
 
-/* Candidate k, or the best so far when there are not so many. */
+/* Is candidate k worth a trial: has it had none, or one that was not far behind the best? */
+static bool is_open(int32_t k, const double *cost, int32_t n) {
+    return k >= 0 && k < n && (isinf(cost[k]) || cost[k] <= hopeless * cost[cheapest(cost, n)]);
+}
+
+/* Candidate k, or the best so far. */
 static int32_t candidate(int32_t k, const double *cost, int32_t n) {
-    return k < n ? k : cheapest(cost, n);
+    return is_open(k, cost, n) ? k : cheapest(cost, n);
+}
+
+/* Is a layer's candidate for any pass worth this round? */
+static bool is_worth(const candidates *c, int32_t round) {
+    bool worth = is_open(round, c->together_cost, c->n_together);
+    for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
+        worth = worth || is_open(round - c->n_together, c->apart_cost[pass], c->n_apart[pass]);
+    }
+    return worth;
 }
 
 /* The kernels of a layer in a round. */
@@ -406,13 +421,15 @@ static void note_costs(tuner *t, int32_t round) {
             continue;
         }
         if (round < c->n_together) {
-            double *least = &c->together_cost[round];
-            *least = fmin(*least, cost[0] + cost[1] + cost[2]);
+            if (is_open(round, c->together_cost, c->n_together)) {
+                c->together_cost[round] =
+                    fmin(c->together_cost[round], cost[0] + cost[1] + cost[2]);
+            }
             continue;
         }
         for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
             const int32_t k = round - c->n_together;
-            if (k < c->n_apart[pass]) {
+            if (is_open(k, c->apart_cost[pass], c->n_apart[pass])) { /* else it had no trial */
                 c->apart_cost[pass][k] = fmin(c->apart_cost[pass][k], cost[pass]);
             }
         }
@@ -540,7 +557,11 @@ static bool choose_kernels(tuner *t, plan *p) {
     }
     const int32_t trials = p->seconds < short_step ? 2 * rounds : rounds; /* A B C A B C */
     for (int32_t r = 0; rounds > 1 && r < trials && lamina__seconds() < t->deadline; r++) {
-        if (run_round(t, p, r % rounds)) {
+        bool worth = false;
+        for (int32_t i = 0; i < t->n_layers; i++) {
+            worth = worth || is_worth(&t->layers[i], r % rounds);
+        }
+        if (worth && run_round(t, p, r % rounds)) {
             note_costs(t, r % rounds);
         }
     }
