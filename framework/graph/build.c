@@ -544,6 +544,7 @@ done:
     }
     net->options.recorded = net->own_plan = NULL; /* the caller's */
     net->options.cache = NULL;
+    net->options.stop = NULL;
     *result = net;
     return LAMINA_OK;
 }
@@ -557,6 +558,9 @@ lamina_status lamina__net_build(const lamina__network *network, const lamina__ne
         lamina__net_make(network, options, &plan, result, &unseen, NULL);
         lamina__diags_free(&unseen);
         lamina__plan_record_free(&plan);
+    }
+    if (*result == NULL && options->measure && lamina__net_is_stopped(options)) {
+        return LAMINA_ERROR_INTERRUPTED;
     }
     return *result != NULL ? LAMINA_OK
                            : lamina__net_make(network, options, NULL, result, diags, NULL);

@@ -65,13 +65,15 @@ typedef struct lamina__net_options {
      * otherwise made and put there. NULL: no folder. */
     const char *cache;
     bool measure;
+    const volatile int *stop; /* measuring ends when it is not 0; NULL: never before its time */
     uint64_t seed;
 } lamina__net_options;
 
 typedef struct lamina__net lamina__net;
 
 /* Shape errors go to diags with the layer's place; other errors too (code says which). The network
- * must outlive the net. Weights are initialised. */
+ * must outlive the net. Weights are initialised. LAMINA_ERROR_INTERRUPTED, and no diagnostic, when
+ * options->stop ended the measuring. */
 lamina_status lamina__net_build(const lamina__network *, const lamina__net_options *,
                                 lamina__net **, lamina__diags *);
 void lamina__net_free(lamina__net *);

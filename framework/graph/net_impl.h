@@ -153,6 +153,10 @@ lamina_status lamina__net_make(const lamina__network *, const lamina__net_option
                                const lamina__plan_record *own, lamina__net **, lamina__diags *,
                                lamina_error *);
 
+static inline bool lamina__net_is_stopped(const lamina__net_options *options) {
+    return options->stop != NULL && *options->stop != 0;
+}
+
 /* plan.c */
 /* May layer i put its output where its input is? The input must have no other reader, before or
  * after. */

@@ -211,8 +211,10 @@ void lamina__plan_cache_write(const char *folder, const char *key,
     if (!body.failed && body.length < MAX_BYTES) {
         write_head(head, body.data, body.length);
         if (path == NULL || !make_folder(folder) || !put_file(folder, path, head, &body)) {
-            lamina__log(LAMINA_LOG_DEBUG, "the plan is not kept in %s: %s", folder,
-                        strerror(errno));
+            lamina__log(LAMINA_LOG_WARNING,
+                        "the plan cannot be kept in %s (%s), so the next run measures again; "
+                        "LAMINA_CACHE names another folder, or none when it is empty",
+                        folder, strerror(errno));
         }
     }
     lamina__text_free(&body);

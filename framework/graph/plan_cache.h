@@ -18,7 +18,7 @@ void lamina__plan_key(const lamina__network *, const lamina__net_options *, lami
 bool lamina__plan_cache_read(const char *folder, const char *key, const lamina__network *,
                              int threads, lamina__plan_record *);
 
-/* What cannot be written is not: a line in the log at debug level says so. */
+/* What cannot be written is not: a warning in the log says so. */
 void lamina__plan_cache_write(const char *folder, const char *key, const lamina__plan_record *);
 
 #endif

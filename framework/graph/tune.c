@@ -112,6 +112,11 @@ typedef struct tuner {
     bool told;
 } tuner;
 
+/* Is there no more time, or does the caller want it to end? */
+static bool is_late(const tuner *t) {
+    return lamina__net_is_stopped(t->options) || lamina__seconds() > t->deadline;
+}
+
 /* ---- A trial ---- */
 
 /* What an optimizer reads and writes. */
@@ -275,7 +280,7 @@ static lamina_status run_trial(tuner *t, lamina__net *net, bool clock, plan *p,
             read_clock(t, net);
             end = lamina__seconds();
         }
-        if (end > t->deadline) {
+        if (is_late(t)) {
             break;
         }
     }
@@ -304,7 +309,7 @@ static void log_trial(const tuner *t, const plan *p, const char *what, const lam
 /* A plan's whole step. False when it cannot run here, or there is no time to find out. */
 static bool time_step(tuner *t, plan *p) {
     lamina_error error = {0};
-    if (lamina__seconds() > t->deadline) {
+    if (is_late(t)) {
         return false;
     }
     lamina__net *net = build_trial(t, p, &error);
@@ -556,7 +561,7 @@ static bool choose_kernels(tuner *t, plan *p) {
         rounds = n > rounds ? n : rounds;
     }
     const int32_t trials = p->seconds < short_step ? 2 * rounds : rounds; /* A B C A B C */
-    for (int32_t r = 0; rounds > 1 && r < trials && lamina__seconds() < t->deadline; r++) {
+    for (int32_t r = 0; rounds > 1 && r < trials && !is_late(t); r++) {
         bool worth = false;
         for (int32_t i = 0; i < t->n_layers; i++) {
             worth = worth || is_worth(&t->layers[i], r % rounds);
@@ -569,7 +574,7 @@ static bool choose_kernels(tuner *t, plan *p) {
         take_kernels(&t->layers[i], &p->layers[i], best_choice(&t->layers[i]));
     }
     p->in_peace = p->in_peace && rounds == 1; /* that was with other kernels */
-    return rounds == 1 || lamina__seconds() > t->deadline || time_step(t, p);
+    return rounds == 1 || is_late(t) || time_step(t, p);
 }
 
 /* ---- Cuts ---- */
@@ -598,9 +603,8 @@ static bool is_better(tuner *t, const plan *p, plan *best) {
 
 /* Begins a cut some of whose layers are settled; is it better than the best? */
 static bool try_begun(tuner *t, plan *other, plan *best) {
-    if (lamina__seconds() > t->deadline || !begin_cut(t, other) ||
-        other->seconds > hopeless * best->seconds || !choose_kernels(t, other) ||
-        !is_better(t, other, best)) {
+    if (is_late(t) || !begin_cut(t, other) || other->seconds > hopeless * best->seconds ||
+        !choose_kernels(t, other) || !is_better(t, other, best)) {
         return false;
     }
     copy_plan(t, best, other);
@@ -788,7 +792,7 @@ static bool measure_plan(const lamina__network *network, const lamina__net_optio
     t.deadline = t.begin + most_budget_seconds;
     plan best = {0}, other = {0};
     const bool measured = allocate(&t, &best, &other) && measure(&t, &best, &other) &&
-                          write_record(&t, &best, record);
+                          !lamina__net_is_stopped(options) && write_record(&t, &best, record);
     lamina__free(t.images);
     lamina__free(t.labels);
     lamina__free(t.momentum);

@@ -77,7 +77,9 @@ typedef struct lamina__prepare_options {
     bool test_only;    /* leave the training split alone */
     bool measure;      /* a plan that is not in the cache is measured, and kept there */
     const char *cache; /* folder of measured plans, or NULL */
-    int64_t input[3];  /* channels, height, width: no source is opened; 0: those of the data */
+    const volatile int
+        *stop;        /* not 0: measuring ends, with LAMINA_ERROR_INTERRUPTED; NULL: never */
+    int64_t input[3]; /* channels, height, width: no source is opened; 0: those of the data */
 } lamina__prepare_options;
 
 lamina_status lamina__experiment_prepare(const lamina__experiment *,

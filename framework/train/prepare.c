@@ -141,6 +141,7 @@ static lamina__net_options net_options(const lamina__experiment *experiment,
         .recorded = options->recorded,
         .cache = options->cache,
         .measure = options->measure,
+        .stop = options->stop,
         .seed = (uint64_t)experiment->seed,
     };
     for (int split = 0; split < 2; split++) {
@@ -168,6 +169,9 @@ lamina_status lamina__experiment_prepare(const lamina__experiment *experiment,
         lamina__pin_threads(options->threads > 0 ? options->threads : lamina__default_threads());
     }
     lamina_status built = lamina__net_build(&experiment->network, &net, &prepared->net, diags);
+    if (built == LAMINA_ERROR_INTERRUPTED) {
+        lamina__fail(error, built, "stopped while measuring kernels; nothing was written");
+    }
     status = built != LAMINA_OK ? built : status;
     if (status != LAMINA_OK) {
         goto done;

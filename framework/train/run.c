@@ -540,6 +540,7 @@ static lamina_status build(run *r, lamina__diags *diags) {
         .kernels = r->options->kernels,
         .measure = r->options->measure,
         .cache = r->options->cache,
+        .stop = r->options->stop,
         .recorded = path ? &stored.plan : NULL,
         .training = true,
     };

@@ -66,6 +66,7 @@ rm -r cache
 echo file >cache
 expect 0 "$LAMINA" train run.yaml --out nofolder
 says err 'measuring kernels'
+says err 'the plan cannot be kept in '
 expect 0 env -u HOME -u XDG_CACHE_HOME -u LAMINA_CACHE "$LAMINA" train run.yaml --out nohome --quiet
 expect 0 env LAMINA_CACHE= "$LAMINA" train run.yaml --out none --quiet
 rm cache

@@ -43,4 +43,27 @@ expect 0 "$LAMINA" checkpoint verify run/checkpoints/last.h5
 # The folder is not locked any more: the run can go on (it is at the end of what it may do).
 expect 3 "$LAMINA" train slow.yaml --out run --threads 1 --resume --set train.max_steps=1
 
+# While kernels are measured: the run ends, and there is no folder and no plan.
+cat >measured.yaml <<'END'
+data:
+  train: {type: synthetic, samples: 600, height: 28, width: 28, classes: 4}
+network:
+  - conv: {filters: 48, kernel: 3, padding: 1}
+  - conv: {filters: 48, kernel: 3, padding: 1}
+  - conv: {filters: 48, kernel: 3, padding: 1}
+  - linear: {units: 4}
+  - softmax_loss
+train: {epochs: 1, batch: 200, optimizer: {type: sgd, learning_rate: 0.001}}
+END
+LAMINA_CACHE=$folder/plans "$LAMINA" train measured.yaml --out measured --threads 2 >out 2>err &
+children=$!
+wait_for err 'measuring kernels' "$children"
+kill -INT "$children"
+wait "$children"
+status=$?
+[ "$status" -eq 130 ] || fail "status $status instead of 130"
+says err 'stopped while measuring kernels; nothing was written'
+[ ! -e measured ] || fail "there is a folder"
+[ ! -e plans ] || fail "there is a plan"
+
 finish
