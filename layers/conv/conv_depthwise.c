@@ -177,51 +177,77 @@ static void add_channels(const work *w, const float *from, float *d_x) {
 
 /* ---- Running ---- */
 
-/* The runs y and x, in floats. */
-static lamina__depthwise_run run_of(const lamina__conv *conv, const lamina__tap_run *y,
-                                    const lamina__tap_run *x, int64_t a_columns,
-                                    int64_t c_columns) {
-    const int64_t channels = conv->out_channels;
-    const int is_read = y->taps > 0 && x->taps > 0;
-    return (lamina__depthwise_run){
-        .channels = channels,
-        .rows = y->count,
-        .columns = x->count,
-        .taps = {is_read ? x->taps : 0, is_read ? y->taps : 0},
-        .a_step = {x->from_step * channels, y->from_step * a_columns * channels},
-        .tap_step = {x->from_tap_step * channels, y->from_tap_step * a_columns * channels},
-        .c_step = {x->step * channels, y->step * c_columns * channels},
-        .filter_step = {x->tap_step * channels, y->tap_step * conv->window.x.kernel * channels},
-        .news_step = {channels, a_columns * channels}};
-}
-
-/* So many rows of it, from one of its rows on. What is fetched meanwhile is what the rows after
- * these read for the first time: behind what they have, when the taps go the way the pixels do. */
-static void cut_run(const lamina__window *window, lamina__depthwise_run *run, int64_t rows) {
-    const int64_t stride_y = run->tap_step[1] > 0 ? window->y.stride : 1;
-    const int64_t stride_x = run->tap_step[0] > 0 ? window->x.stride : 1;
-    run->rows = rows;
-    run->c_ahead = rows * run->c_step[1];
-    run->a_ahead = rows * run->a_step[1];
-    if (run->tap_step[1] > 0 && run->taps[1] > stride_y) {
-        run->a_ahead += (run->taps[1] - stride_y) * run->tap_step[1];
-    }
-    run->news[0] = stride_x;
-    run->news[1] = run->taps[1] > 0 ? stride_y : 0;
-}
-
-/* Rows of so many floats, for about `floats` of them. */
-static int64_t rows_of(int64_t floats, int64_t row) {
-    return floats / row > 1 ? floats / row : 1;
-}
-
-/* What forward and backward data have in common: c from a, image by image. */
+/* A pass over images: c from a, or what both make of the filters. Images are gone through in bands
+ * of rows of c. */
 typedef struct sweep {
     const grid *g;
     int64_t a_rows, a_columns, c_rows, c_columns; /* pixels */
+    int64_t stride_y, stride_x;                   /* pixels of a that are new for one of c */
+    int64_t band;                                 /* rows of c */
     const float *bias;
     int relu;
 } sweep;
+
+static sweep sweep_of(const lamina__conv *conv, const grid *g, int64_t band_floats) {
+    const lamina__axis *y = &conv->window.y, *x = &conv->window.x;
+    const int64_t row = (y->in * x->in / y->out + x->out) * conv->out_channels;
+    return (sweep){.g = g,
+                   .a_rows = y->in,
+                   .a_columns = x->in,
+                   .c_rows = y->out,
+                   .c_columns = x->out,
+                   .stride_y = y->stride,
+                   .stride_x = x->stride,
+                   .band = band_floats / row > 1 ? band_floats / row : 1};
+}
+
+/* Of backward data: c is the input. */
+static sweep sweep_back(const lamina__conv *conv, const grid *g, int64_t band_floats) {
+    const sweep s = sweep_of(conv, g, band_floats);
+    return (sweep){.g = g,
+                   .a_rows = s.c_rows,
+                   .a_columns = s.c_columns,
+                   .c_rows = s.a_rows,
+                   .c_columns = s.a_columns,
+                   .stride_y = 1,
+                   .stride_x = 1,
+                   .band = s.band * s.stride_y};
+}
+
+/* The rows of a run of them that lie in [begin, end): [*first, *last), counted in the run. */
+static void rows_between(const lamina__tap_run *y, int64_t begin, int64_t end, int64_t *first,
+                         int64_t *last) {
+    *first = begin <= y->first ? 0 : (begin - y->first + y->step - 1) / y->step;
+    *last = end <= y->first ? 0 : (end - y->first + y->step - 1) / y->step;
+    *first = *first < y->count ? *first : y->count;
+    *last = *last < y->count ? *last : y->count;
+}
+
+/* So many rows of the run y and all of x, in floats. What is fetched meanwhile is the next band, or
+ * the next sample when that is one; behind the rows of a that two bands share. */
+static lamina__depthwise_run run_of(const lamina__conv *conv, const sweep *s,
+                                    const lamina__tap_run *y, const lamina__tap_run *x,
+                                    int64_t rows) {
+    const int64_t channels = conv->out_channels;
+    const int64_t a_row = s->a_columns * channels, c_row = s->c_columns * channels;
+    const int is_read = y->taps > 0 && x->taps > 0, is_whole = s->band >= s->c_rows;
+    const int64_t shared = !is_whole && y->from_tap_step > 0 && y->taps > s->stride_y
+                               ? (y->taps - s->stride_y) * y->from_tap_step
+                               : 0;
+    return (lamina__depthwise_run){
+        .channels = channels,
+        .rows = rows,
+        .columns = x->count,
+        .taps = {is_read ? x->taps : 0, is_read ? y->taps : 0},
+        .a_step = {x->from_step * channels, y->from_step * a_row},
+        .tap_step = {x->from_tap_step * channels, y->from_tap_step * a_row},
+        .c_step = {x->step * channels, y->step * c_row},
+        .filter_step = {x->tap_step * channels, y->tap_step * conv->window.x.kernel * channels},
+        .a_ahead = (is_whole ? s->a_rows : s->band * s->a_rows / s->c_rows + shared) * a_row,
+        .c_ahead = (is_whole ? s->c_rows : s->band) * c_row,
+        .news = {s->stride_x, s->stride_y},
+        .news_step = {channels, a_row}};
+}
 
 /* Rows first .. first+count-1 of a run of rows of one sample. */
 static void gather_rows(const work *w, const sweep *s, const lamina__tap_run *y, int64_t first,
@@ -233,31 +259,22 @@ static void gather_rows(const work *w, const sweep *s, const lamina__tap_run *y,
 
     for (int64_t i = 0; i < s->g->n_x; i++) {
         const lamina__tap_run *x = &s->g->x[i];
-        lamina__depthwise_run run = run_of(conv, y, x, s->a_columns, s->c_columns);
-        cut_run(&conv->window, &run, count);
+        const lamina__depthwise_run run = run_of(conv, s, y, x, count);
         w->d->isa->gather(&run, a + (a_row * s->a_columns + x->from) * channels,
                           filters + (y->tap * conv->window.x.kernel + x->tap) * channels, s->bias,
                           s->relu, c + (c_row * s->c_columns + x->first) * channels);
     }
 }
 
-/* Rows begin .. end-1 of one sample, some at a time. */
+/* Rows begin .. end-1 of one sample, band after band. */
 static void gather(const work *w, const sweep *s, int64_t begin, int64_t end, const float *a,
                    float *c) {
-    const int64_t row =
-        (s->a_columns * s->a_rows / s->c_rows + s->c_columns) * w->conv->out_channels;
-    const int64_t band = rows_of(BAND, row);
-    for (int64_t at = begin; at < end; at += band) {
-        const int64_t stop = at + band < end ? at + band : end;
+    for (int64_t at = begin; at < end; at += s->band) {
         for (int64_t i = 0; i < s->g->n_y; i++) {
-            const lamina__tap_run *y = &s->g->y[i];
-            /* Its rows from `at` and from `stop` on. */
-            int64_t first = at <= y->first ? 0 : (at - y->first + y->step - 1) / y->step;
-            int64_t last = stop <= y->first ? 0 : (stop - y->first + y->step - 1) / y->step;
-            first = first < y->count ? first : y->count;
-            last = last < y->count ? last : y->count;
+            int64_t first, last;
+            rows_between(&s->g->y[i], at, at + s->band < end ? at + s->band : end, &first, &last);
             if (first < last) {
-                gather_rows(w, s, y, first, last - first, a, c);
+                gather_rows(w, s, &s->g->y[i], first, last - first, a, c);
             }
         }
     }
@@ -270,15 +287,11 @@ static int32_t forward(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const depthwise *d = w->d;
     const int64_t in_size = y->in * x->in * w->conv->in_channels;
     const int64_t out_size = y->out * x->out * w->conv->out_channels;
-    const sweep s = {.g = &d->forward,
-                     .a_rows = y->in,
-                     .a_columns = x->in,
-                     .c_rows = y->out,
-                     .c_columns = x->out,
-                     .bias = w->conv->bias ? w->io->weight[1]->data : NULL,
-                     .relu = d->relu};
+    sweep s = sweep_of(w->conv, &d->forward, BAND);
     float *image = (float *)w->io->scratch + thread * d->image;
 
+    s.bias = w->conv->bias ? w->io->weight[1]->data : NULL;
+    s.relu = d->relu;
     for (int64_t i = begin; i < end;) {
         const int64_t n = i / y->out, row = i % y->out;
         const int64_t rows = end - i < y->out - row ? end - i : y->out - row;
@@ -306,8 +319,7 @@ static int32_t backward_data(void *arg, int64_t begin, int64_t end, int32_t thre
     const depthwise *d = w->d;
     const int64_t in_size = y->in * x->in * w->conv->in_channels;
     const int64_t out_size = y->out * x->out * w->conv->out_channels;
-    const sweep s = {
-        .g = &d->data, .a_rows = y->out, .a_columns = x->out, .c_rows = y->in, .c_columns = x->in};
+    const sweep s = sweep_back(w->conv, &d->data, BAND);
     float *image = (float *)w->io->scratch + thread * d->image;
 
     for (int64_t i = begin; i < end;) {
@@ -332,26 +344,21 @@ static int32_t backward_data_samples(void *arg, int64_t begin, int64_t end, int3
 /* sums (taps, O) += one sample's, of channels begin .. end-1. a: (pixels, O) of the input. */
 static void correlate_sample(const work *w, const float *a, const float *d_out, int64_t begin,
                              int64_t end, float *sums) {
-    const lamina__conv *conv = w->conv;
-    const lamina__axis *in = &conv->window.x;
-    const grid *g = &w->d->forward;
-    const int64_t channels = conv->out_channels;
-    const int64_t row = (in->out + conv->window.y.stride * in->in) * (end - begin);
-    const int64_t band = rows_of(WEIGHTS_BAND, row);
+    const int64_t channels = w->conv->out_channels, kernel_x = w->conv->window.x.kernel;
+    const sweep s = sweep_of(w->conv, &w->d->forward, WEIGHTS_BAND);
 
-    for (int64_t i = 0; i < g->n_y; i++) {
-        const lamina__tap_run *y = &g->y[i];
-        for (int64_t k = 0; k < y->count; k += band) {
-            for (int64_t j = 0; j < g->n_x; j++) {
-                const lamina__tap_run *x = &g->x[j];
-                lamina__depthwise_run run = run_of(conv, y, x, in->in, in->out);
-                const int64_t a_row = y->from + k * y->from_step, c_row = y->first + k * y->step;
+    for (int64_t at = 0; at < s.c_rows; at += s.band) {
+        for (int64_t i = 0; i < s.g->n_y * s.g->n_x; i++) {
+            const lamina__tap_run *y = &s.g->y[i / s.g->n_x], *x = &s.g->x[i % s.g->n_x];
+            int64_t first, last;
+            rows_between(y, at, at + s.band, &first, &last);
+            if (first < last) {
+                lamina__depthwise_run run = run_of(w->conv, &s, y, x, last - first);
+                const int64_t a_row = y->from + first * y->from_step, c_row = y->first + first;
                 run.channels = end - begin;
-                cut_run(&conv->window, &run, y->count - k < band ? y->count - k : band);
-                w->d->isa->correlate(&run, a + (a_row * in->in + x->from) * channels + begin,
-                                     d_out + (c_row * in->out + x->first) * channels + begin,
-                                     sums + (y->tap * conv->window.x.kernel + x->tap) * channels +
-                                         begin);
+                w->d->isa->correlate(&run, a + (a_row * s.a_columns + x->from) * channels + begin,
+                                     d_out + (c_row * s.c_columns + x->first) * channels + begin,
+                                     sums + (y->tap * kernel_x + x->tap) * channels + begin);
             }
         }
     }
