@@ -171,7 +171,10 @@ static int32_t declare_packed(const lamina__conv *conv, lamina_call *call,
                               const lamina_setup *setup, uint32_t passes, lamina__winograd *w) {
     w->forward_step = conv->in_channels * w->out_wide + w->isa->width;
     w->data_step = conv->out_channels * w->in_wide + w->isa->width;
-    w->d_u_step = w->data_step;
+    /* Vectors of dU hold channels or filters: what leaves less of the last one empty, by enough to
+     * pay for turning sums of filters around. */
+    w->filters_last = conv->in_channels * w->out_wide * 20 < conv->out_channels * w->in_wide * 19;
+    w->d_u_step = w->filters_last ? conv->in_channels * w->out_wide + w->isa->width : w->data_step;
     w->thread_floats = w->points * (w->v_step + w->m_step);
     int64_t scratch = w->thread_floats * setup->threads;
     if ((passes & LAMINA_PASS_BACKWARD_WEIGHTS) != 0) {
@@ -219,8 +222,8 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     w->v_step = w->group * larger(w->in_wide, w->out_wide) + w->isa->width;
     w->m_step = w->v_step;
     w->by_in = make_steps(call, larger(w->group, conv->out_channels), w->in_wide);
-    w->by_out = make_steps(call, w->group, w->out_wide);
-    w->columns = make_steps(call, conv->out_channels, 1);
+    w->by_out = make_steps(call, larger(w->group, conv->in_channels), w->out_wide);
+    w->columns = make_steps(call, larger(conv->in_channels, conv->out_channels), 1);
     if (w->by_in == NULL || w->by_out == NULL || w->columns == NULL) {
         return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
     }
@@ -293,23 +296,29 @@ static void multiply_points(const lamina__winograd *w, int64_t count, const floa
     }
 }
 
-/* dU (points, K, C) = or += dM^T V at points begin .. end-1, over `count` tiles. */
+/* dU (points, K, C) = or += dM^T V at points begin .. end-1, over `count` tiles; (points, C, K) =
+ * or += V^T dM if that fills vectors better. */
 static void add_points(const lamina__conv *conv, const lamina__winograd *w, int64_t begin,
                        int64_t end, int64_t count, const float *v, const float *m, int add,
                        float *u) {
+    const float *a = w->filters_last ? v : m, *b = w->filters_last ? m : v;
+    const int64_t a_wide = w->filters_last ? w->in_wide : w->out_wide;
+    const int64_t b_wide = w->filters_last ? w->out_wide : w->in_wide;
+    const int64_t rows = w->filters_last ? conv->in_channels : conv->out_channels;
+    const int64_t columns = w->filters_last ? conv->out_channels : conv->in_channels;
     lamina__product_tile tile = {
-        .walk = {.n = {count, 1}, .a_step = {w->out_wide, 0}, .b_step = {w->in_wide, 0}},
+        .walk = {.n = {count, 1}, .a_step = {a_wide, 0}, .b_step = {b_wide, 0}},
         .last = w->product->width,
         .b_is_full = 1,
         .add = add};
     for (int64_t point = begin; point < end; point++) {
-        for (int64_t p = 0; p < lamina__n_panels(w->product, conv->in_channels); p++) {
-            const lamina__panel panel = lamina__panel_of(w->product, conv->in_channels, p);
-            tile.a = m + point * w->m_step;
-            tile.b = v + point * w->v_step + panel.first;
+        for (int64_t p = 0; p < lamina__n_panels(w->product, columns); p++) {
+            const lamina__panel panel = lamina__panel_of(w->product, columns, p);
+            tile.a = a + point * w->v_step;
+            tile.b = b + point * w->v_step + panel.first;
             tile.c = u + point * w->d_u_step + panel.first;
-            lamina__winograd_multiply(w, conv->out_channels, w->columns, w->by_in, panel.vectors,
-                                      &tile);
+            lamina__winograd_multiply(w, rows, w->columns, w->filters_last ? w->by_out : w->by_in,
+                                      panel.vectors, &tile);
         }
     }
 }
@@ -402,6 +411,18 @@ static int32_t filters_range(void *arg, int64_t begin, int64_t end, int32_t thre
     return LAMINA_OK;
 }
 
+/* The same for vectors begin .. end-1 of filters, where these are the vectors of dU. */
+static int32_t filter_vectors_range(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const lamina__winograd_work *k = arg;
+    const lamina__winograd *w = k->w;
+    float *scratch = thread_scratch(k, thread); /* V and M have been used */
+    for (int64_t v = begin; v < end; v++) {
+        lamina__winograd_add_d_filters(k->conv, w, filter_sums(k), v * w->isa->width, scratch,
+                                       k->io->d_weight[0]->data);
+    }
+    return LAMINA_OK;
+}
+
 /* Group after group; inside one, threads share its tiles, then its points. */
 static int32_t backward_weights(lamina_call *call, lamina__winograd_work *k) {
     const lamina__winograd *w = k->w;
@@ -419,9 +440,13 @@ static int32_t backward_weights(lamina_call *call, lamina__winograd_work *k) {
             status = lamina__spread(call, threads, w->points, 1, points_range, k);
         }
     }
-    return status == LAMINA_OK && k->weights_wanted
-               ? lamina__spread(call, threads, k->conv->out_channels, 1, filters_range, k)
-               : status;
+    if (status != LAMINA_OK || !k->weights_wanted) {
+        return status;
+    }
+    return w->filters_last
+               ? lamina__spread(call, threads, w->out_wide / w->isa->width, 1, filter_vectors_range,
+                                k)
+               : lamina__spread(call, threads, k->conv->out_channels, 1, filters_range, k);
 }
 
 /* The bias's gradient is summed from dM, which is small and at hand. */

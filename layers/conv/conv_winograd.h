@@ -37,6 +37,7 @@ typedef struct lamina__winograd {
     int64_t v_step, m_step, d_u_step;      /* floats from point to point: V, M and dU */
     int64_t forward_step, data_step;       /* the same of U for these passes */
     int64_t thread_floats;                 /* scratch of each thread */
+    int32_t filters_last;                  /* 1: dU is (C, K) at each point, not (K, C) */
     int64_t d_bias_at;                     /* in scratch, floats: sums of the bias's gradient */
     int64_t *by_in, *by_out;               /* i * in_wide and i * out_wide, for rows of products */
     int64_t *columns;                      /* i */
@@ -90,6 +91,11 @@ void lamina__winograd_forward_filters(const lamina__conv *, const lamina__winogr
 void lamina__winograd_data_filters(const lamina__conv *, const lamina__winograd *,
                                    const float *weight, lamina__panel, int64_t o_begin,
                                    int64_t o_end, float *to, int64_t step);
+
+/* dw += G^T dU G for the vector of filters that begins with filter o, dU (points, C, K);
+ * scratch: taps * width * width floats. */
+void lamina__winograd_add_d_filters(const lamina__conv *, const lamina__winograd *,
+                                    const float *d_u, int64_t o, float *scratch, float *d_weight);
 
 /* Brings some channels of a filter's taps into the cache: they are short rows and far apart, so
  * that no processor sees by itself which will be next. */

@@ -67,4 +67,36 @@ void lamina__winograd_data_filters(const lamina__conv *conv, const lamina__winog
     }
 }
 
+/* Adds a square (channels, filters), turned around, to one tap of the filters. */
+static void add_turned(const lamina__winograd *w, const float *square, int64_t rows,
+                       int64_t columns, float *to, int64_t to_row) {
+    float turned[LAMINA__WINOGRAD_WIDTH * LAMINA__WINOGRAD_WIDTH];
+    const int64_t width = w->isa->width;
+    w->product->transpose(square, width, turned, width);
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t j = 0; j < columns; j++) {
+            to[i * to_row + j] += turned[i * width + j];
+        }
+    }
+}
+
+void lamina__winograd_add_d_filters(const lamina__conv *conv, const lamina__winograd *w,
+                                    const float *d_u, int64_t o, float *scratch, float *d_weight) {
+    const int64_t width = w->isa->width, square = width * width, channels = conv->in_channels;
+    const int64_t taps = (int64_t)w->tiling->filter * w->tiling->filter;
+    const int64_t filters = conv->out_channels - o < width ? conv->out_channels - o : width;
+    for (int64_t c = 0; c < channels; c += width) {
+        const int64_t some = channels - c < width ? channels - c : width;
+        memset(scratch, 0, (size_t)(taps * square) * sizeof *scratch);
+        for (int64_t i = 0; i < some; i++) {
+            w->tiling->d_weights(d_u + (c + i) * w->out_wide + o, w->d_u_step, width,
+                                 scratch + i * width, square);
+        }
+        for (int64_t t = 0; t < taps; t++) {
+            add_turned(w, scratch + t * square, filters, some,
+                       d_weight + (o * taps + t) * channels + c, taps * channels);
+        }
+    }
+}
+
 #endif
