@@ -134,13 +134,29 @@ class Work:
 # ---- What is asked for ---------------------------------------------------------------------------
 
 
+def seconds_of(steps, work):
+    begin = time.perf_counter()
+    for _ in range(steps):
+        work.step()
+    return time.perf_counter() - begin
+
+
+def get_warm(options, work):
+    """Steps until they get no faster, for some seconds at most."""
+    begin = time.perf_counter()
+    steps = WARM_STEPS
+    last = seconds_of(steps, work) / steps
+    steps = max(WARM_STEPS, int(0.25 * options.seconds / last))
+    while time.perf_counter() - begin < 4 * options.seconds:
+        now = seconds_of(steps, work) / steps
+        if now > 0.97 * last:
+            break
+        last = now
+
+
 def images_per_second(options, work):
     """Training: the mean over the time, as Lamina's. Inference: of the median step, likewise."""
-    begin = time.perf_counter()
-    for i in range(1000):
-        work.step()
-        if i + 1 >= WARM_STEPS and time.perf_counter() - begin > 0.2 * options.seconds:
-            break
+    get_warm(options, work)
     steps = []
     begin = last = time.perf_counter()
     while last - begin < options.seconds or len(steps) < 3:
