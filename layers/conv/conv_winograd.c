@@ -11,7 +11,7 @@
  *
  * Tiles are taken in groups, whose V and M fit the
  * second-level cache. Patches and tiles at the border are read and written as far as there are
- * pixels; nothing is padded. Each point's product is a block product (layers/product).
+ * pixels; nothing is padded.
  *
  * Each output sample is computed by itself, in an order that the number of samples does not change.
  *
@@ -135,31 +135,19 @@ static void decide_group(const lamina__conv *conv, lamina__winograd *w, const la
     w->streams = all <= ONE_GROUP && w->points * conv->in_channels * conv->out_channels >
                                          LARGE / (int64_t)sizeof(float);
     if (w->streams) {
-        const int64_t row = w->points * w->product->vectors * w->product->width;
+        const int64_t row = w->points * w->isa->vectors * w->isa->width;
         w->group = w->piece = all;
-        w->block = CACHE / 2 / (row * (int64_t)sizeof(float)) / w->product->width;
-        w->block = larger(w->block, 1) * w->product->width;
+        w->block = CACHE / 2 / (row * (int64_t)sizeof(float)) / w->isa->width;
+        w->block = larger(w->block, 1) * w->isa->width;
     }
-}
-
-static int64_t *make_steps(lamina_call *call, int64_t n, int64_t step) {
-    int64_t *at = call->host->alloc(call, (size_t)n * sizeof *at);
-    for (int64_t i = 0; at != NULL && i < n; i++) {
-        at[i] = i * step;
-    }
-    return at;
 }
 
 /* Scratch: V and M, blocks of filters and what turns them around for each thread. */
 static int32_t declare_streaming(lamina_call *call, const lamina_setup *setup,
                                  lamina__winograd *w) {
-    const int64_t row = (int64_t)w->product->vectors * w->isa->width;
+    const int64_t row = (int64_t)w->isa->vectors * w->isa->width;
     w->block_step = w->block * row + w->isa->width;
     w->thread_floats = w->points * (w->block_step + (int64_t)w->isa->width * w->isa->width);
-    w->by_block = make_steps(call, w->block, row);
-    if (w->by_block == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
     w->d_bias_at = w->points * (w->v_step + w->m_step) + w->thread_floats * setup->threads;
     const int64_t scratch = w->d_bias_at + w->out_wide;
     const int32_t status = call->host->add_scratch(call, (size_t)scratch * sizeof(float));
@@ -215,19 +203,12 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     describe(conv, w);
     w->transposed =
         w->forward.tiles_y * w->forward.tiles_x * 5 < w->data.tiles_y * w->data.tiles_x * 4;
-    w->filter_panels = lamina__n_panels(w->product, conv->out_channels);
-    w->channel_panels = lamina__n_panels(w->product, conv->in_channels);
+    w->filter_panels = lamina__winograd_n_panels(w, conv->out_channels);
+    w->channel_panels = lamina__winograd_n_panels(w, conv->in_channels);
     decide_group(conv, w, setup);
     /* A vector more, so that points do not all fall on the same lines of a cache. */
     w->v_step = w->group * larger(w->in_wide, w->out_wide) + w->isa->width;
     w->m_step = w->v_step;
-    w->by_in = make_steps(call, larger(w->group, conv->out_channels), w->in_wide);
-    w->by_out = make_steps(call, larger(w->group, conv->in_channels), w->out_wide);
-    w->columns = make_steps(call, larger(conv->in_channels, conv->out_channels), 1);
-    if (w->by_in == NULL || w->by_out == NULL || w->columns == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-
     w->packed_forward = w->packed_data = -1;
     return w->streams ? declare_streaming(call, setup, w)
                       : declare_packed(conv, call, setup, passes, w);
@@ -240,7 +221,7 @@ static void pack_forward(const lamina__conv *conv, const lamina__winograd *w, co
     const int64_t width = w->isa->width, channels = conv->in_channels;
     const int64_t blocks = lamina__ceil_div(channels, width), n = w->filter_panels * blocks;
     for (int64_t i = n * io->part / io->parts; i < n * (io->part + 1) / io->parts; i++) {
-        const lamina__panel panel = lamina__panel_of(w->product, conv->out_channels, i / blocks);
+        const lamina__panel panel = lamina__winograd_panel(w, conv->out_channels, i / blocks);
         const int64_t c = i % blocks * width, end = c + width < channels ? c + width : channels;
         lamina__winograd_forward_filters(conv, w, io->weight[0]->data, panel, c, end, io->scratch,
                                          (float *)io->packed[w->packed_forward] +
@@ -255,7 +236,7 @@ static void pack_data(const lamina__conv *conv, const lamina__winograd *w, const
     const int64_t begin = filters * io->part / io->parts,
                   end = filters * (io->part + 1) / io->parts;
     for (int64_t p = 0; p < w->channel_panels; p++) {
-        const lamina__panel panel = lamina__panel_of(w->product, conv->in_channels, p);
+        const lamina__panel panel = lamina__winograd_panel(w, conv->in_channels, p);
         lamina__winograd_data_filters(conv, w, io->weight[0]->data, panel, begin, end,
                                       (float *)io->packed[w->packed_data] + filters * panel.first +
                                           begin * panel.vectors * w->isa->width,
@@ -279,19 +260,18 @@ static int32_t prepare(const void *self, void *kernel, lamina_call *call, const 
 
 /* to = from U at all points: (count, from_channels) times (from_channels, to_channels). */
 static void multiply_points(const lamina__winograd *w, int64_t count, const float *from,
-                            int64_t from_channels, const int64_t *from_at, const float *u,
-                            int64_t u_step, float *to, int64_t to_channels, const int64_t *to_at) {
-    lamina__product_tile tile = {.walk = {.n = {from_channels, 1}, .a_step = {1, 0}},
-                                 .last = w->product->width,
-                                 .b_is_full = 1};
+                            int64_t from_channels, int64_t from_wide, const float *u,
+                            int64_t u_step, float *to, int64_t to_channels, int64_t to_wide) {
+    lamina__winograd_product product = {
+        .rows = count, .n = from_channels, .a_row = from_wide, .a_step = 1, .c_row = to_wide};
     for (int64_t point = 0; point < w->points; point++) {
-        for (int64_t p = 0; p < lamina__n_panels(w->product, to_channels); p++) {
-            const lamina__panel panel = lamina__panel_of(w->product, to_channels, p);
-            tile.walk.b_step[0] = (int64_t)panel.vectors * w->product->width;
-            tile.a = from + point * w->v_step;
-            tile.b = u + point * u_step + from_channels * panel.first;
-            tile.c = to + point * w->m_step + panel.first;
-            lamina__winograd_multiply(w, count, from_at, to_at, panel.vectors, &tile);
+        for (int64_t p = 0; p < lamina__winograd_n_panels(w, to_channels); p++) {
+            const lamina__panel panel = lamina__winograd_panel(w, to_channels, p);
+            product.a = from + point * w->v_step;
+            product.b = u + point * u_step + from_channels * panel.first;
+            product.b_step = (int64_t)panel.vectors * w->isa->width;
+            product.c = to + point * w->m_step + panel.first;
+            w->isa->multiply[panel.vectors - 1](&product);
         }
     }
 }
@@ -306,19 +286,20 @@ static void add_points(const lamina__conv *conv, const lamina__winograd *w, int6
     const int64_t b_wide = w->filters_last ? w->out_wide : w->in_wide;
     const int64_t rows = w->filters_last ? conv->in_channels : conv->out_channels;
     const int64_t columns = w->filters_last ? conv->out_channels : conv->in_channels;
-    lamina__product_tile tile = {
-        .walk = {.n = {count, 1}, .a_step = {a_wide, 0}, .b_step = {b_wide, 0}},
-        .last = w->product->width,
-        .b_is_full = 1,
-        .add = add};
+    lamina__winograd_product product = {.rows = rows,
+                                        .n = count,
+                                        .a_row = 1,
+                                        .a_step = a_wide,
+                                        .b_step = b_wide,
+                                        .c_row = b_wide,
+                                        .add = add};
     for (int64_t point = begin; point < end; point++) {
-        for (int64_t p = 0; p < lamina__n_panels(w->product, columns); p++) {
-            const lamina__panel panel = lamina__panel_of(w->product, columns, p);
-            tile.a = a + point * w->v_step;
-            tile.b = b + point * w->v_step + panel.first;
-            tile.c = u + point * w->d_u_step + panel.first;
-            lamina__winograd_multiply(w, rows, w->columns, w->filters_last ? w->by_out : w->by_in,
-                                      panel.vectors, &tile);
+        for (int64_t p = 0; p < lamina__winograd_n_panels(w, columns); p++) {
+            const lamina__panel panel = lamina__winograd_panel(w, columns, p);
+            product.a = a + point * w->v_step;
+            product.b = b + point * w->v_step + panel.first;
+            product.c = u + point * w->d_u_step + panel.first;
+            w->isa->multiply[panel.vectors - 1](&product);
         }
     }
 }
@@ -337,15 +318,13 @@ static int32_t correlate(void *arg, int64_t begin, int64_t end, int32_t thread) 
     const int forward = c == &w->forward;
     const int64_t in_wide = forward ? w->in_wide : w->out_wide;
     const int64_t out_wide = forward ? w->out_wide : w->in_wide;
-    const int64_t *in_at = forward ? w->by_in : w->by_out;
-    const int64_t *out_at = forward ? w->by_out : w->by_in;
     float *v = thread_scratch(k, thread), *m = v + w->points * w->v_step;
     for (int64_t g = begin; g < end; g++) {
         const int64_t first = g * w->piece;
         const int64_t count = k->tiles - first < w->piece ? k->tiles - first : w->piece;
         lamina__winograd_inputs(w, c, k->in, first, 0, count, in_wide, v);
-        multiply_points(w, count, v, c->in_channels, in_at, k->u,
-                        forward ? w->forward_step : w->data_step, m, c->out_channels, out_at);
+        multiply_points(w, count, v, c->in_channels, in_wide, k->u,
+                        forward ? w->forward_step : w->data_step, m, c->out_channels, out_wide);
         lamina__winograd_outputs(w, c, m, k->bias, first, 0, count, out_wide, k->out);
     }
     return LAMINA_OK;
@@ -361,8 +340,8 @@ static int32_t correlate_transposed(void *arg, int64_t begin, int64_t end, int32
     for (int64_t first = begin * c->tiles_y * c->tiles_x; first < last; first += w->piece) {
         const int64_t count = last - first < w->piece ? last - first : w->piece;
         lamina__winograd_d_outputs(w, k->in, first, 0, count, m);
-        multiply_points(w, count, m, c->out_channels, w->by_out, k->u, w->data_step, v,
-                        c->in_channels, w->by_in);
+        multiply_points(w, count, m, c->out_channels, w->out_wide, k->u, w->data_step, v,
+                        c->in_channels, w->in_wide);
         lamina__winograd_add_d_inputs(w, v, first, count, k->out);
     }
     return LAMINA_OK;

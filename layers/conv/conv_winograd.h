@@ -33,14 +33,11 @@ typedef struct lamina__winograd {
     int64_t block;      /* then: channels, or filters, of a block */
     int64_t block_step; /* floats from point to point of a block */
     int64_t filter_panels, channel_panels; /* panels with these as columns */
-    int64_t *by_block;                     /* i * widest panel */
     int64_t v_step, m_step, d_u_step;      /* floats from point to point: V, M and dU */
     int64_t forward_step, data_step;       /* the same of U for these passes */
     int64_t thread_floats;                 /* scratch of each thread */
     int32_t filters_last;                  /* 1: dU is (C, K) at each point, not (K, C) */
     int64_t d_bias_at;                     /* in scratch, floats: sums of the bias's gradient */
-    int64_t *by_in, *by_out;               /* i * in_wide and i * out_wide, for rows of products */
-    int64_t *columns;                      /* i */
 } lamina__winograd;
 
 /* One run of one pass, as the threads share it. */
@@ -60,6 +57,23 @@ typedef struct lamina__winograd_work {
 
 static inline int64_t lamina__ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
+}
+
+/* Columns of a product are cut into panels of as many vectors as one product can have. */
+static inline int64_t lamina__winograd_n_panels(const lamina__winograd *w, int64_t columns) {
+    return lamina__ceil_div(columns, (int64_t)w->isa->width * w->isa->vectors);
+}
+
+/* Panel i of so many columns; they are about equally wide. */
+static inline lamina__panel lamina__winograd_panel(const lamina__winograd *w, int64_t columns,
+                                                   int64_t i) {
+    const int64_t width = w->isa->width, vectors = lamina__ceil_div(columns, width);
+    const int64_t n = lamina__winograd_n_panels(w, columns);
+    const int64_t begin = vectors * i / n, end = vectors * (i + 1) / n;
+    const int64_t past = columns - (end - 1) * width;
+    return (lamina__panel){.first = begin * width,
+                           .vectors = (int32_t)(end - begin),
+                           .last = (int32_t)(past < width ? past : width)};
 }
 
 /* ---- conv_winograd_tiles.c: transforms of tiles, counted through all samples ---- */
@@ -121,20 +135,6 @@ int32_t lamina__winograd_stream(lamina_call *, lamina__winograd_work *, uint32_t
 static inline void lamina__winograd_add_d_bias(const lamina__winograd *w, const float *m,
                                                int64_t tiles, float *sums) {
     w->product->sum_rows(tiles, w->out_wide, m + (w->tiling->tile + 1) * w->m_step, sums);
-}
-
-/* Rows of a block product, in blocks of about equally many. */
-static inline void lamina__winograd_multiply(const lamina__winograd *w, int64_t rows,
-                                             const int64_t *a_at, const int64_t *c_at,
-                                             int32_t vectors, lamina__product_tile *tile) {
-    int64_t first = 0;
-    for (int64_t left = lamina__ceil_div(rows, w->product->rows); left > 0; left--) {
-        const int64_t count = (rows - first + left - 1) / left;
-        tile->a_at = a_at + first;
-        tile->c_at = c_at + first;
-        w->product->block[count - 1][vectors - 1](tile);
-        first += count;
-    }
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* Winograd's convolution: transformed filters, as panels that block products read. */
+/* Winograd's convolution: transformed filters, as panels that products read. */
 #include "layers/conv/conv_winograd.h"
 
 #if !LAMINA_LAYERS_F64

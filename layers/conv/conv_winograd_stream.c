@@ -29,20 +29,22 @@ static int64_t at_most(int64_t n, int64_t most) {
 /* ---- Products ------------------------------------------------------------------------------ */
 
 /* Rows of all tiles times one block of filters, at all points; `first` is the block's first row. */
-static void multiply_block(const lamina__winograd_work *k, const float *from,
-                           const int64_t *from_at, int64_t first, int64_t n, lamina__panel panel,
-                           const float *block, float *to, const int64_t *to_at) {
+static void multiply_block(const lamina__winograd_work *k, const float *from, int64_t from_wide,
+                           int64_t first, int64_t n, lamina__panel panel, const float *block,
+                           float *to, int64_t to_wide) {
     const lamina__winograd *w = k->w;
-    const int64_t wide = (int64_t)panel.vectors * w->isa->width;
-    lamina__product_tile tile = {.walk = {.n = {n, 1}, .a_step = {1, 0}, .b_step = {wide, 0}},
-                                 .last = w->isa->width,
-                                 .b_is_full = 1,
-                                 .add = first > 0};
+    lamina__winograd_product product = {.rows = k->tiles,
+                                        .n = n,
+                                        .a_row = from_wide,
+                                        .a_step = 1,
+                                        .b_step = (int64_t)panel.vectors * w->isa->width,
+                                        .c_row = to_wide,
+                                        .add = first > 0};
     for (int64_t p = 0; p < w->points; p++) {
-        tile.a = from + p * w->v_step + first;
-        tile.b = block + p * w->block_step;
-        tile.c = to + p * w->m_step + panel.first;
-        lamina__winograd_multiply(w, k->tiles, from_at, to_at, panel.vectors, &tile);
+        product.a = from + p * w->v_step + first;
+        product.b = block + p * w->block_step;
+        product.c = to + p * w->m_step + panel.first;
+        w->isa->multiply[panel.vectors - 1](&product);
     }
 }
 
@@ -52,12 +54,12 @@ static int32_t forward_panels(void *arg, int64_t begin, int64_t end, int32_t thr
     const lamina__winograd *w = k->w;
     float *block = block_of(k, thread), *square = block + w->points * w->block_step;
     for (int64_t p = begin; p < end; p++) {
-        const lamina__panel panel = lamina__panel_of(w->product, k->conv->out_channels, p);
+        const lamina__panel panel = lamina__winograd_panel(w, k->conv->out_channels, p);
         for (int64_t c = 0; c < k->conv->in_channels; c += w->block) {
             const int64_t n = at_most(k->conv->in_channels - c, w->block);
             lamina__winograd_forward_filters(k->conv, w, k->io->weight[0]->data, panel, c, c + n,
                                              square, block, w->block_step);
-            multiply_block(k, v_of(k), w->by_in, c, n, panel, block, m_of(k), w->by_out);
+            multiply_block(k, v_of(k), w->in_wide, c, n, panel, block, m_of(k), w->out_wide);
         }
     }
     return LAMINA_OK;
@@ -71,12 +73,12 @@ static int32_t data_panels(void *arg, int64_t begin, int64_t end, int32_t thread
     const float *from = w->transposed ? m_of(k) : v_of(k);
     float *to = w->transposed ? v_of(k) : m_of(k), *block = block_of(k, thread);
     for (int64_t p = begin; p < end; p++) {
-        const lamina__panel panel = lamina__panel_of(w->product, k->conv->in_channels, p);
+        const lamina__panel panel = lamina__winograd_panel(w, k->conv->in_channels, p);
         for (int64_t o = 0; o < k->conv->out_channels; o += w->block) {
             const int64_t n = at_most(k->conv->out_channels - o, w->block);
             lamina__winograd_data_filters(k->conv, w, k->io->weight[0]->data, panel, o, o + n,
                                           block, w->block_step);
-            multiply_block(k, from, w->by_out, o, n, panel, block, to, w->by_in);
+            multiply_block(k, from, w->out_wide, o, n, panel, block, to, w->in_wide);
         }
     }
     return LAMINA_OK;
@@ -90,26 +92,29 @@ static int32_t weight_blocks(void *arg, int64_t begin, int64_t end, int32_t thre
     const int64_t size = (int64_t)w->tiling->filter * w->tiling->filter * channels;
     float *block = block_of(k, thread), *d_weight = k->io->d_weight[0]->data;
     for (int64_t b = begin; b < end; b++) {
-        const lamina__panel panel = lamina__panel_of(w->product, channels, b % w->channel_panels);
+        const lamina__panel panel = lamina__winograd_panel(w, channels, b % w->channel_panels);
         const int64_t first = b / w->channel_panels * w->block;
         const int64_t n = at_most(k->conv->out_channels - first, w->block);
         const int64_t some = (int64_t)(panel.vectors - 1) * w->isa->width + panel.last;
-        lamina__product_tile tile = {
-            .walk = {.n = {k->tiles, 1}, .a_step = {w->out_wide, 0}, .b_step = {w->in_wide, 0}},
-            .last = w->isa->width,
-            .b_is_full = 1};
+        const int64_t wide = (int64_t)panel.vectors * w->isa->width;
+        lamina__winograd_product product = {.rows = n,
+                                            .n = k->tiles,
+                                            .a_row = 1,
+                                            .a_step = w->out_wide,
+                                            .b_step = w->in_wide,
+                                            .c_row = wide};
         for (int64_t p = 0; p < w->points; p++) {
-            tile.a = m_of(k) + p * w->m_step + first;
-            tile.b = v_of(k) + p * w->v_step + panel.first;
-            tile.c = block + p * w->block_step;
-            lamina__winograd_multiply(w, n, w->columns, w->by_block, panel.vectors, &tile);
+            product.a = m_of(k) + p * w->m_step + first;
+            product.b = v_of(k) + p * w->v_step + panel.first;
+            product.c = block + p * w->block_step;
+            w->isa->multiply[panel.vectors - 1](&product);
         }
         for (int64_t i = 0; i < n; i++) {
             float *to = d_weight + (first + i) * size + panel.first;
             if (i + LAMINA__WINOGRAD_AHEAD < n) {
                 lamina__winograd_fetch(k->conv, w, to + LAMINA__WINOGRAD_AHEAD * size, some);
             }
-            w->tiling->d_weights(block + w->by_block[i], w->block_step, some, to, channels);
+            w->tiling->d_weights(block + i * wide, w->block_step, some, to, channels);
         }
     }
     return LAMINA_OK;

@@ -1,5 +1,5 @@
-/* The transforms of Winograd's convolution, one set for each instruction set. conv_winograd.c says
- * what they are for.
+/* The transforms and products of Winograd's convolution, one set for each instruction set.
+ * conv_winograd.c says what they are for.
  *
  * A tiling F(m x m, r x r) computes tiles of m x m outputs of a filter of r x r from patches of
  * t x t inputs, t = m + r - 1, by t * t products instead of m * m * r * r. With polynomials for
@@ -24,6 +24,9 @@ enum {
     LAMINA__N_TILINGS = 4,
     LAMINA__WINOGRAD_TILE = 8,   /* the largest t */
     LAMINA__WINOGRAD_WIDTH = 16, /* the most floats in a vector */
+    /* At most, in a block of a product. */
+    LAMINA__WINOGRAD_ROWS = 8,
+    LAMINA__WINOGRAD_VECTORS = 4,
 };
 
 /* A t x t or m x m square of pixels, channels-last, of which some may lie outside the image: those
@@ -56,8 +59,24 @@ typedef struct lamina__winograd_tiling {
     void (*d_weights)(const float *from, int64_t step, int64_t channels, float *to, int64_t pixel);
 } lamina__winograd_tiling;
 
+/* c[row][j] = (or +=) sum over i of a[row, i] * b[i, j], for a few whole vectors of columns j. All
+ * steps are in floats. */
+typedef struct lamina__winograd_product {
+    int64_t rows, n; /* i < n */
+    const float *a;
+    int64_t a_row, a_step; /* from row to row, and from i to i */
+    const float *b;
+    int64_t b_step;
+    float *c;
+    int64_t c_row;
+    int32_t add; /* 1: add to c */
+} lamina__winograd_product;
+
 typedef struct lamina__winograd_isa {
-    int32_t width; /* floats in a vector */
+    int32_t width;   /* floats in a vector */
+    int32_t vectors; /* at most, of a product */
+    /* By vectors - 1. Sums are made in the order of i. */
+    void (*multiply[LAMINA__WINOGRAD_VECTORS])(const lamina__winograd_product *);
     lamina__winograd_tiling tiling[LAMINA__N_TILINGS];
 } lamina__winograd_isa;
 
