@@ -36,6 +36,7 @@ typedef struct note {
 static struct {
     pthread_mutex_t owner; /* has the team; tried only */
     int threads;           /* there are, the caller included */
+    int spinning;          /* the most that may spin */
     void (*began)(void);
     lamina__thread_fn *fn; /* the job */
     void *arg;
@@ -132,37 +133,38 @@ static void *serve(void *arg) {
 /* A child has none of its parent's threads, and may have been made while they held locks. */
 static void forget_threads(void) {
     team.threads = 1;
+    in_region = false;
     atomic_store(&team.sleepers.value, 0);
+    atomic_store(&team.arrived.value, 0);
     pthread_mutex_init(&team.owner, NULL);
     pthread_mutex_init(&team.lock, NULL);
     pthread_cond_init(&team.wake, NULL);
 }
 
-static bool may_spin(int threads) {
+/* Looked up once, before any thread waits. */
+static int processors_to_spin_on(void) {
     const char *policy = getenv("OMP_WAIT_POLICY");
-    return threads <= lamina__processors() &&
-           (policy == NULL || strcasecmp(policy, "passive") != 0);
+    return policy != NULL && strcasecmp(policy, "passive") == 0 ? 0 : lamina__processors();
 }
 
-/* Makes threads until there are so many; false when the system gives no more. */
-static bool hire(int threads) {
+/* Makes threads until there are so many, or until the system gives no more; returns how many there
+ * are, the caller included. */
+static int hire(int threads) {
     static bool watched;
     if (!watched) {
         watched = pthread_atfork(NULL, NULL, forget_threads) == 0;
-    }
-    if (team.threads < threads) {
-        atomic_store(&team.spins, may_spin(threads));
+        team.spinning = processors_to_spin_on();
     }
     while (watched && team.threads < threads) {
         pthread_t made;
         atomic_store(&team.done[team.threads].value, atomic_load(&team.ticket.value));
         if (pthread_create(&made, NULL, serve, (void *)(intptr_t)team.threads) != 0) {
-            return false;
+            break;
         }
         pthread_detach(made);
         team.threads++;
     }
-    return watched;
+    return team.threads < threads ? team.threads : threads;
 }
 
 /* ---- Regions -------------------------------------------------------------------------------- */
@@ -172,10 +174,8 @@ bool lamina__team_run(int threads, lamina__thread_fn *fn, void *arg, void (*bega
         return false;
     }
     team.began = began;
-    if (!hire(threads)) {
-        pthread_mutex_unlock(&team.owner);
-        return false;
-    }
+    threads = hire(threads);
+    atomic_store_explicit(&team.spins, threads <= team.spinning, memory_order_relaxed);
     const uint64_t number = (atomic_load(&team.ticket.value) >> THREADS_BITS) + 1;
     const uint64_t ticket = number << THREADS_BITS | (uint64_t)threads;
     team.fn = fn;

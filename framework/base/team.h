@@ -12,8 +12,9 @@
 #include <stdbool.h>
 
 /* Runs fn on `threads` (2 or more) threads at once, of which the caller is thread 0, and waits for
- * all; `began` is run first on each thread that is new. False, and nothing was done, when the team
- * is at work already (for another thread, or around this call) or has no such threads. */
+ * all; `began` is run first on each thread that is new. If the system gives fewer threads, fn is
+ * told the real number. False, and nothing was done, when the team is at work already (for another
+ * thread, or around this call), or for very many threads. */
 bool lamina__team_run(int threads, lamina__thread_fn *fn, void *arg, void (*began)(void));
 
 /* Is the calling thread inside a region of the team's? */

@@ -27,7 +27,8 @@ static void on_crash(int number, siginfo_t *info, void *context) {
 
 void lamina__name_plugins_in_crash(const lamina__experiment *experiment) {
     struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO};
-    if (experiment->n_plugins == 0) {
+    static bool installed;
+    if (experiment->n_plugins == 0 || installed) {
         return;
     }
     lamina__text_add(&told,
@@ -38,6 +39,7 @@ void lamina__name_plugins_in_crash(const lamina__experiment *experiment) {
     if (told.failed) {
         return;
     }
+    installed = true;
     sigemptyset(&action.sa_mask);
     for (int i = 0; i < N_SIGNALS; i++) {
         sigaction(signals[i], &action, &before[i]);

@@ -175,8 +175,9 @@ static void sum_threads(tuner *t) {
     }
 }
 
-/* Seconds that repacking a layer's weights takes one thread. */
-static double prepare_seconds(lamina__layer *layer) {
+/* Seconds of all threads that repacking a layer's weights takes: of one by shard; on the whole
+ * batch the others wait. */
+static double prepare_seconds(lamina__layer *layer, int32_t threads) {
     double least = INFINITY;
     for (int i = 0; i < 2; i++) {
         const double begin = lamina__seconds();
@@ -186,7 +187,7 @@ static double prepare_seconds(lamina__layer *layer) {
         }
         least = fmin(least, lamina__seconds() - begin);
     }
-    return least;
+    return layer->whole ? threads * least : least;
 }
 
 /* Repacking is shared out among the passes whose kernels want it. */
@@ -200,7 +201,7 @@ static void add_prepare(tuner *t, lamina__net *net) {
             packs[pass] = k >= 0 && instance->bound[k].kernel->prepare != NULL;
             n += packs[pass];
         }
-        const double seconds = n > 0 ? prepare_seconds(&net->layers[i]) / n : 0;
+        const double seconds = n > 0 ? prepare_seconds(&net->layers[i], t->threads) / n : 0;
         for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
             t->cost[i * LAMINA__N_PASSES + pass] += packs[pass] ? seconds : 0;
         }
@@ -455,7 +456,8 @@ static choice best_choice(const candidates *c) {
     }
     one *= c->together_first ? better_kernel : 1;
     apart *= c->together_first ? 1 : better_kernel;
-    return one <= apart ? choice_of(c, together) : made;
+    const bool tie = one == apart && c->together_first;
+    return one < apart || tie || c->n_apart[0] == 0 ? choice_of(c, together) : made;
 }
 
 /* ---- Rounds ---- */

@@ -158,7 +158,7 @@ static void copy_channels(const work *w, const float *x, int64_t begin, int64_t 
                 }
             }
         }
-        for (int64_t o = last * m > begin ? last * m : end; o < end; o++) {
+        for (int64_t o = last * m >= begin ? last * m : end; o < end; o++) {
             row[o] = from[o / m];
         }
     }

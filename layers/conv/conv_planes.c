@@ -257,6 +257,9 @@ static void fill_planes(const lamina__conv *conv, const planes *k, const float *
                    (size_t)((end - begin) * n) * sizeof *to);
             return;
         }
+        if (n <= 0) { /* padding alone */
+            continue;
+        }
         const float *from = image + (first * stride + phase - x->pad_begin) * channels + c;
         for (int64_t i = begin; i < end; i++) {
             const float *row = from + (i - y->pad_begin) * x->in * channels;

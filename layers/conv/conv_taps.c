@@ -408,7 +408,7 @@ static int32_t correlate(lamina_call *call, work *w) {
     const int64_t threads = w->conv->threads;
     const int64_t items = ceil_div(w->io->samples, k->samples) * k->panels * w->conv->groups;
     const int64_t blocks = ceil_div(k->samples * k->c.size / k->c.channels, w->t->isa->rows);
-    w->cuts = threads <= 1 || items >= 4 * threads ? 1 : ceil_div(2 * threads, items);
+    w->cuts = threads <= 1 || items == 0 || items >= 4 * threads ? 1 : ceil_div(2 * threads, items);
     w->cuts = w->cuts < blocks ? w->cuts : blocks;
     return lamina__spread(call, w->conv->threads, items * w->cuts, 1, multiply_some, w);
 }

@@ -51,7 +51,8 @@ typedef struct work {
     const lamina__linear *linear;
     const product *p;
     const lamina_io *io;
-    int64_t parts; /* of backward data by units */
+    int64_t
+        parts; /* of backward data by units: counted, as there may be fewer threads than asked */
 } work;
 
 static int64_t *make_steps(lamina_call *call, int64_t n, int64_t step) {
@@ -315,11 +316,12 @@ static int32_t backward_panels(void *arg, int64_t begin, int64_t end, int32_t th
 /* What the units begin .. end-1 of a thread give to all features: the first thread's in place, the
  * others' in scratch. */
 static int32_t backward_units(void *arg, int64_t begin, int64_t end, int32_t thread) {
-    const work *w = arg;
+    work *w = arg;
     const product *p = w->p;
     const int64_t features = w->linear->features, panels = lamina__n_panels(p->isa, features);
     float *d_in = thread == 0 ? w->io->d_in[0]->data
                               : (float *)w->io->scratch + (thread - 1) * w->io->samples * features;
+    __atomic_fetch_add(&w->parts, 1, __ATOMIC_RELAXED);
     for (int64_t i = 0; i < panels; i++) {
         const lamina__panel next = lamina__panel_of(p->isa, features, (i + 1) % panels);
         backward_panel(w, lamina__panel_of(p->isa, features, i), next.first, begin, end, d_in);
@@ -353,8 +355,6 @@ static int32_t backward_data(lamina_call *call, work *w) {
         return lamina__spread(call, threads, lamina__n_panels(w->p->isa, w->linear->features), 1,
                               backward_panels, w);
     }
-    const int64_t most = w->linear->units / GRAIN;
-    w->parts = most < threads ? (most > 1 ? most : 1) : threads;
     const int32_t status =
         lamina__spread(call, threads, w->linear->units, GRAIN, backward_units, w);
     return status != LAMINA_OK || w->parts < 2
@@ -391,7 +391,7 @@ static int32_t backward_weights(void *arg, int64_t begin, int64_t end, int32_t t
 static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t pass,
                    const lamina_io *io) {
     const lamina__linear *linear = self;
-    work w = {.linear = linear, .p = kernel, .io = io};
+    work w = {.linear = linear, .p = kernel, .io = io, .parts = 0};
     enum { GRAIN = 8 }; /* rows of a block */
 
     if (pass == LAMINA_PASS_FORWARD) {

@@ -28,6 +28,10 @@ static const shape shapes[] = {
     {"{filters: 17, kernel: 3, padding: 1}", "[3, 16, 1, 1]"},
     {"{filters: 8, kernel: 7, padding: 4}", "[2, 9, 2, 3]"},
     {"{filters: 8, kernel: 5, padding: 5}", "[1, 8, 1, 2]"}, /* windows that see only zeros */
+    /* few channels: strides, dilation, padding beyond the window */
+    {"{filters: 20, kernel: 3, stride: 4, padding: [5, 5, 0, 0]}", "[2, 1, 1, 1]"},
+    {"{filters: 18, kernel: [2, 5], stride: [3, 1], dilation: [2, 1], padding: [7, 6]}",
+     "[3, 3, 3, 9]"},
     /* groups */
     {"{filters: 34, kernel: 3, padding: 1, groups: 2}", "[2, 18, 5, 4]"},
     {"{filters: 24, kernel: 1, groups: 3, bias: false}", "[2, 27, 3, 3]"},
@@ -38,6 +42,9 @@ static const shape shapes[] = {
     {"{filters: 40, kernel: 5, groups: 20, padding: 2}", "[2, 20, 6, 5]"},
     {"{filters: 51, kernel: 3, groups: 17, padding: 2, dilation: 2}", "[2, 17, 5, 6]"},
     {"{filters: 16, kernel: [1, 3], groups: 16, stride: [3, 2], padding: [0, 2]}", "[3, 16, 7, 5]"},
+    /* more filters for a channel than a vector has */
+    {"{filters: 48, kernel: 3, groups: 2, padding: 1}", "[2, 2, 5, 4]"},
+    {"{filters: 64, kernel: 3, groups: 2, padding: 1}", "[2, 2, 5, 4]"},
     {"{filters: 5, kernel: 7, groups: 5, padding: 3}", "[2, 5, 2, 3]"},
     {"{filters: 18, kernel: 1, groups: 18, bias: false}", "[1, 18, 4, 11]"},
     {"{filters: 8, kernel: 3, groups: 8, padding: 3}", "[2, 8, 1, 1]"},
@@ -113,7 +120,7 @@ static void same(const lamina__rig *got, const lamina__rig *expected, lamina__ro
 }
 
 static void check_bits(void *arg) {
-    static const char *const own[] = {"direct", "winograd", "depthwise", "taps"};
+    static const char *const own[] = {"planes", "direct", "winograd", "depthwise", "taps"};
     const lamina__type_entry *entry = arg;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         char text[512];
