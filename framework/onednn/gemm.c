@@ -31,6 +31,7 @@ const char *lamina__onednn_version(void) {
 
 const char *lamina__onednn_isa(void) {
     static const char prefix[] = "cpu_isa_";
+    lamina__onednn_settle();
     const char *name = dnnl_cpu_isa2str(dnnl_get_effective_cpu_isa());
     return strncmp(name, prefix, sizeof(prefix) - 1) == 0 ? name + sizeof(prefix) - 1 : name;
 }

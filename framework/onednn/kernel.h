@@ -79,6 +79,8 @@ typedef struct lamina__onednn_threads {
  * it runs; it waits for ever if the two disagree or fewer come. So both are done between begin()
  * and end(), which put OpenMP on `threads` threads, no fewer, and back to what it was before. */
 lamina__onednn_threads lamina__onednn_begin(int threads);
+/* Before anything else is asked of oneDNN: which instructions it may use. begin() does it, too. */
+void lamina__onednn_settle(void);
 void lamina__onednn_end(lamina__onednn_threads before);
 
 /* "convolution", and "backward_data". */
