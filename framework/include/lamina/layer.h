@@ -285,9 +285,9 @@ enum {
     /* With several threads in a call it opens OpenMP regions of its own, so all regions of such a
      * net are OpenMP's, which cost more. For built-in layers, likewise. */
     LAMINA_KERNEL_OPENS_REGIONS = 1u << 2,
-    /* prepare() does part io->part of io->parts of its work; it is called for all parts, at once and
-     * each with scratch of its own. Without it the whole is done in one call. For built-in layers,
-     * likewise. */
+    /* prepare() does part io->part of io->parts of its work; it is called for all parts, at once
+     * and each with scratch of its own. Without it the whole is done in one call. For built-in
+     * layers, likewise. */
     LAMINA_KERNEL_SHARES_PREPARE = 1u << 3
 };
 
