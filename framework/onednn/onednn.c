@@ -39,16 +39,17 @@ int32_t lamina__onednn_fail(lamina_call *call, const lamina__onednn *kernel, uin
                             lamina__onednn_pass_name(pass), dnnl_status2str(status));
 }
 
-/* On a Zen 5 (AMD) oneDNN 3.7's AVX-512 convolutions by brgemm are wrong where few channels are
- * left over from whole vectors: tests/onednn, 1x1 with 33 filters, the gradient of one channel. Its
- * AVX2 ones are right, and so are those of oneDNN 2.6, and of 3.7 on Intel's processors. So from
- * version 3 on it is held to AVX2 on AMD's, unless the user says what it may use. */
+/* On a Zen 5 (AMD) oneDNN 3.7's convolutions by brgemm are wrong for some shapes: in AVX-512 where
+ * few channels are left over from whole vectors (tests/onednn: 1x1 with 33 filters, the gradient of
+ * one channel), in AVX2 for others (tests/layers/test_conv.c: 35 filters on 1x1). Those without
+ * brgemm are right, and so are those of oneDNN 2.6, and of 3.7 on Intel's. So from version 3 on it
+ * is held to AVX, which has none, on AMD's processors, unless the user says what it may use. */
 static void choose_isa(void) {
 #if defined(__x86_64__) && defined(__GNUC__)
     __builtin_cpu_init();
     if (__builtin_cpu_is("amd") && dnnl_version()->major >= 3 &&
         getenv("ONEDNN_MAX_CPU_ISA") == NULL && getenv("DNNL_MAX_CPU_ISA") == NULL) {
-        (void)dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
+        (void)dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx);
     }
 #endif
 }
