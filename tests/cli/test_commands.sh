@@ -47,7 +47,7 @@ expect 2 "$LAMINA" dump run.yaml -o dump.h5 --checkpoint ""
 
 # Training on a pipe: rows, and no control characters.
 expect 0 "$LAMINA" train run.yaml --out=run --epochs=1 --threads=1
-says out "1 shard on 1 thread"
+says out " on 1 thread;" # of one shard, in as many slices as were measured to be best
 says out 'epoch'
 says out 'done: best accuracy'
 ! LC_ALL=C grep '[^ -~]' out >/dev/null || fail "control characters on a pipe"
