@@ -24,6 +24,17 @@ lamina__isa lamina__isa_of_processor(void);
  * inner loops: a kernel keeps what it chose. */
 lamina__isa lamina__isa_to_use(void);
 const char *lamina__isa_name(lamina__isa);
+/* The set of kernels for the instruction set in use, of three that are named alike: set_avx512,
+ * set_avx2 and set_portable, where others than x86 have the last alone. */
+#if LAMINA__ISA_X86
+#define LAMINA__SET_TO_USE(set)                                                                    \
+    (lamina__isa_to_use() == LAMINA__ISA_AVX512 ? &set##_avx512                                    \
+     : lamina__isa_to_use() == LAMINA__ISA_AVX2 ? &set##_avx2                                      \
+                                                : &set##_portable)
+#else
+#define LAMINA__SET_TO_USE(set) (&set##_portable)
+#endif
+
 /* 1 when LAMINA_ISA is not set, or is a name that this processor can follow. */
 int lamina__isa_is_valid(void);
 

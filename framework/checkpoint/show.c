@@ -126,19 +126,9 @@ static void show_metrics(const shower *s) {
     }
 }
 
-static const lamina__recorded_kernel *recorded(const shower *s, const char *layer) {
-    const lamina__plan_record *plan = &s->checkpoint->plan;
-    for (size_t i = 0; i < plan->count; i++) {
-        if (strcmp(plan->kernels[i].layer, layer) == 0) {
-            return &plan->kernels[i];
-        }
-    }
-    return NULL;
-}
-
 /* ": onednn" when all passes have the same kernel, else ": forward onednn, backward_data ...". */
 static void show_kernels(const shower *s, const char *layer) {
-    const lamina__recorded_kernel *kernels = recorded(s, layer);
+    const lamina__recorded_kernel *kernels = lamina__plan_record_find(&s->checkpoint->plan, layer);
     const char *first = NULL, *separator = ": ";
     bool same = true;
     for (int pass = 0; kernels != NULL && pass < LAMINA__N_PASSES; pass++) {

@@ -25,9 +25,8 @@ void lamina__plan_record_free(lamina__plan_record *record) {
 
 /* ---- The cut ---- */
 
-/* What a plan has for a layer, or NULL. */
-static const lamina__recorded_kernel *find_layer(const lamina__plan_record *plan,
-                                                 const char *layer) {
+const lamina__recorded_kernel *lamina__plan_record_find(const lamina__plan_record *plan,
+                                                        const char *layer) {
     for (size_t r = 0; plan != NULL && r < plan->count; r++) {
         if (strcmp(plan->kernels[r].layer, layer) == 0) {
             return &plan->kernels[r];
@@ -41,7 +40,7 @@ static const lamina__plan_record *plan_of(const lamina__net *net) {
 }
 
 static bool is_whole(const lamina__net *net, const lamina__layer_spec *spec) {
-    const lamina__recorded_kernel *planned = find_layer(plan_of(net), spec->name);
+    const lamina__recorded_kernel *planned = lamina__plan_record_find(plan_of(net), spec->name);
     return net->all_whole || (spec->entry->type->flags & LAMINA_COUPLES_BATCH) != 0 ||
            (planned != NULL && planned->whole);
 }
@@ -289,9 +288,10 @@ static lamina_status bind_layer(lamina__net *net, int32_t i, lamina_error *error
     layer->instance->next = next != NULL ? next->instance->type->name : NULL;
     const char *all = layer->spec->kernels != NULL ? layer->spec->kernels : net->options.kernels;
     const bool forced = all != NULL && strcmp(all, "auto") != 0;
-    const lamina__recorded_kernel *recorded = find_layer(net->options.recorded, layer->spec->name);
+    const lamina__recorded_kernel *recorded =
+        lamina__plan_record_find(net->options.recorded, layer->spec->name);
     const lamina__recorded_kernel *own =
-        forced ? NULL : find_layer(net->own_plan, layer->spec->name);
+        forced ? NULL : lamina__plan_record_find(net->own_plan, layer->spec->name);
     const char *wanted[LAMINA__N_PASSES] = {all, all, all};
     bool strict = layer->spec->kernels != NULL;
     if (recorded != NULL || own != NULL) {

@@ -204,15 +204,15 @@ static void run_unit(lamina__net *net, int32_t u, bool forward, bool backward) {
     if (net->failed) {
         return;
     }
-    if (net->units[u].whole && forward && u == 0 && net->batch->pixels != NULL) {
+    if (!net->units[u].whole) {
+        run_region(net, region_threads(net), unit_thread, &work);
+        return;
+    }
+    if (forward && u == 0 && net->batch->pixels != NULL) {
         run_region(net, net->threads, fill_thread, net);
     }
-    if (net->units[u].whole) {
-        mark(net, 0);
-        run_lane(&work, 0, 0);
-    } else {
-        run_region(net, region_threads(net), unit_thread, &work);
-    }
+    mark(net, 0);
+    run_lane(&work, 0, 0);
 }
 
 /* The first lane that failed, in the order of the layers. */

@@ -42,6 +42,9 @@ typedef struct lamina__plan_record {
 } lamina__plan_record;
 
 void lamina__plan_record_free(lamina__plan_record *); /* its contents */
+/* What a plan (may be NULL) has for a layer, or NULL. */
+const lamina__recorded_kernel *lamina__plan_record_find(const lamina__plan_record *,
+                                                        const char *layer);
 
 typedef struct lamina__net_options {
     int64_t channels, height, width; /* of the input images */

@@ -57,16 +57,7 @@ static int32_t applies(const void *self, const lamina_setup *setup, uint32_t pas
 }
 
 static const lamina__depthwise_isa *isa_to_use(void) {
-#if LAMINA__ISA_X86
-    const lamina__isa isa = lamina__isa_to_use();
-    if (isa == LAMINA__ISA_AVX512) {
-        return &lamina__depthwise_avx512;
-    }
-    if (isa == LAMINA__ISA_AVX2) {
-        return &lamina__depthwise_avx2;
-    }
-#endif
-    return &lamina__depthwise_portable;
+    return LAMINA__SET_TO_USE(lamina__depthwise);
 }
 
 /* ---- Making it ---- */

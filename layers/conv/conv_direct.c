@@ -235,18 +235,9 @@ static int32_t prepare(const void *self, void *kernel, lamina_call *call, const 
 
 /* ---- Running ---- */
 
-/* All rows times `wide` vectors (block) or columns (dot), in blocks of about equally many rows. */
 static void multiply(const direct *d, const rows *r, const lamina__product_table fn, int64_t wide,
                      lamina__product_tile *tile) {
-    const int64_t blocks = (r->n + d->isa->rows - 1) / d->isa->rows;
-    int64_t first = 0;
-    for (int64_t left = blocks; left > 0; left--) {
-        const int64_t count = (r->n - first + left - 1) / left;
-        tile->a_at = r->a_at + first;
-        tile->c_at = r->c_at + first;
-        fn[count - 1][wide - 1](tile);
-        first += count;
-    }
+    lamina__product_rows(d->isa, fn, wide, r->n, r->a_at, r->c_at, tile);
 }
 
 enum { FROM_PADDED = 0, TO_PADDED = 1 };

@@ -50,16 +50,7 @@ typedef struct planes {
 } planes;
 
 static const lamina__planes_isa *isa_to_use(void) {
-#if LAMINA__ISA_X86
-    const lamina__isa isa = lamina__isa_to_use();
-    if (isa == LAMINA__ISA_AVX512) {
-        return &lamina__planes_avx512;
-    }
-    if (isa == LAMINA__ISA_AVX2) {
-        return &lamina__planes_avx2;
-    }
-#endif
-    return &lamina__planes_portable;
+    return LAMINA__SET_TO_USE(lamina__planes);
 }
 
 static int has_runs(const lamina__conv *conv) {

@@ -127,22 +127,19 @@ static side side_of(int64_t pixels_y, int64_t pixels_x, int64_t channels, int64_
                   .group_channels = channels / groups};
 }
 
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 static void measure(const lamina__conv *conv, const lamina_setup *setup,
                     const lamina__product_isa *isa, correlation *k) {
     const int64_t rows = k->c.size / k->c.channels;
     k->kernel_x = conv->window.x.kernel;
     k->taps = conv->window.y.kernel * k->kernel_x;
-    k->samples = ceil_div(PART_ROWS, rows);
+    k->samples = lamina__ceil_div(PART_ROWS, rows);
     k->samples = k->samples < setup->samples[0] ? k->samples : setup->samples[0];
     k->panels = lamina__n_panels(isa, k->c.group_channels);
-    k->wide = ceil_div(ceil_div(k->c.group_channels, isa->width), k->panels) * isa->width;
+    k->wide =
+        lamina__ceil_div(lamina__ceil_div(k->c.group_channels, isa->width), k->panels) * isa->width;
     k->chunks = 1;
     if (k->taps * k->a.group_channels * k->wide > WHOLE_PANEL) {
-        k->ranges = ceil_div(k->a.group_channels, CHANNELS);
+        k->ranges = lamina__ceil_div(k->a.group_channels, CHANNELS);
         k->chunks = k->taps * k->ranges;
     }
 }
@@ -160,8 +157,8 @@ static int32_t declare(const lamina__conv *conv, lamina_call *call, const lamina
         k->packed = call->host->add_packed(call, name, (size_t)all * sizeof(float));
         return k->packed;
     }
-    const int64_t channels =
-        k->ranges > 0 ? ceil_div(k->a.group_channels, k->ranges) : k->taps * k->a.group_channels;
+    const int64_t channels = k->ranges > 0 ? lamina__ceil_div(k->a.group_channels, k->ranges)
+                                           : k->taps * k->a.group_channels;
     t->thread_floats =
         t->thread_floats > channels * k->wide ? t->thread_floats : channels * k->wide;
     return LAMINA_OK;
@@ -381,8 +378,8 @@ static void multiply(const work *w, int64_t first, int64_t samples, int64_t cut,
             const int64_t end = samples * p->n * (cut + 1) / w->cuts;
             if (meet(w, p, &h, c, b, &tile)) {
                 tile.a += first * k->a.size;
-                lamina__tap_multiply(w->t->isa, end - begin, p->a_at + begin, p->c_at + begin,
-                                     c.panel.vectors, &tile);
+                lamina__product_rows(w->t->isa, w->t->isa->block, c.panel.vectors, end - begin,
+                                     p->a_at + begin, p->c_at + begin, &tile);
             }
         }
     }
@@ -406,9 +403,13 @@ static int32_t multiply_some(void *arg, int64_t begin, int64_t end, int32_t thre
 static int32_t correlate(lamina_call *call, work *w) {
     const correlation *k = w->k;
     const int64_t threads = w->conv->threads;
-    const int64_t items = ceil_div(w->io->samples, k->samples) * k->panels * w->conv->groups;
-    const int64_t blocks = ceil_div(k->samples * k->c.size / k->c.channels, w->t->isa->rows);
-    w->cuts = threads <= 1 || items == 0 || items >= 4 * threads ? 1 : ceil_div(2 * threads, items);
+    const int64_t items =
+        lamina__ceil_div(w->io->samples, k->samples) * k->panels * w->conv->groups;
+    const int64_t blocks =
+        lamina__ceil_div(k->samples * k->c.size / k->c.channels, w->t->isa->rows);
+    w->cuts = threads <= 1 || items == 0 || items >= 4 * threads
+                  ? 1
+                  : lamina__ceil_div(2 * threads, items);
     w->cuts = w->cuts < blocks ? w->cuts : blocks;
     return lamina__spread(call, w->conv->threads, items * w->cuts, 1, multiply_some, w);
 }

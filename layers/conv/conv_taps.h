@@ -43,20 +43,6 @@ static inline int64_t lamina__group_out(const lamina__conv *conv) {
     return conv->out_channels / conv->groups;
 }
 
-/* Rows of a block product, in blocks of about equally many. */
-static inline void lamina__tap_multiply(const lamina__product_isa *isa, int64_t rows,
-                                        const int64_t *a_at, const int64_t *c_at, int32_t vectors,
-                                        lamina__product_tile *tile) {
-    int64_t first = 0;
-    for (int64_t left = (rows + isa->rows - 1) / isa->rows; left > 0; left--) {
-        const int64_t count = (rows - first + left - 1) / left;
-        tile->a_at = a_at + first;
-        tile->c_at = c_at + first;
-        isa->block[count - 1][vectors - 1](tile);
-        first += count;
-    }
-}
-
 #endif
 
 #endif

@@ -114,8 +114,8 @@ static void add_tap(const work *w, const chunk *h, int64_t group, range block, i
         tile.b = in + panel.first;
         tile.c = to + panel.first;
         tile.last = panel.last;
-        lamina__tap_multiply(t->isa, block.end - block.begin, t->a_at, t->c_at, panel.vectors,
-                             &tile);
+        lamina__product_rows(t->isa, t->isa->block, panel.vectors, block.end - block.begin, t->a_at,
+                             t->c_at, &tile);
     }
 }
 

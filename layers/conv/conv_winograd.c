@@ -27,16 +27,7 @@
 #include <string.h>
 
 static const lamina__winograd_isa *isa_to_use(void) {
-#if LAMINA__ISA_X86
-    const lamina__isa isa = lamina__isa_to_use();
-    if (isa == LAMINA__ISA_AVX512) {
-        return &lamina__winograd_avx512;
-    }
-    if (isa == LAMINA__ISA_AVX2) {
-        return &lamina__winograd_avx2;
-    }
-#endif
-    return &lamina__winograd_portable;
+    return LAMINA__SET_TO_USE(lamina__winograd);
 }
 
 /* ---- Choosing a tiling --------------------------------------------------------------------- */

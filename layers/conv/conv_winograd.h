@@ -55,25 +55,14 @@ typedef struct lamina__winograd_work {
     int weights_wanted;
 } lamina__winograd_work;
 
-static inline int64_t lamina__ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 /* Columns of a product are cut into panels of as many vectors as one product can have. */
 static inline int64_t lamina__winograd_n_panels(const lamina__winograd *w, int64_t columns) {
     return lamina__ceil_div(columns, (int64_t)w->isa->width * w->isa->vectors);
 }
 
-/* Panel i of so many columns; they are about equally wide. */
 static inline lamina__panel lamina__winograd_panel(const lamina__winograd *w, int64_t columns,
                                                    int64_t i) {
-    const int64_t width = w->isa->width, vectors = lamina__ceil_div(columns, width);
-    const int64_t n = lamina__winograd_n_panels(w, columns);
-    const int64_t begin = vectors * i / n, end = vectors * (i + 1) / n;
-    const int64_t past = columns - (end - 1) * width;
-    return (lamina__panel){.first = begin * width,
-                           .vectors = (int32_t)(end - begin),
-                           .last = (int32_t)(past < width ? past : width)};
+    return lamina__panel_of_n(w->isa->width, columns, i, lamina__winograd_n_panels(w, columns));
 }
 
 /* ---- conv_winograd_tiles.c: transforms of tiles, counted through all samples ---- */

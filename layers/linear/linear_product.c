@@ -103,20 +103,6 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     return status < 0 ? status : LAMINA_OK;
 }
 
-/* Rows of a block product, in blocks of about equally many. */
-static void multiply(const lamina__product_isa *isa, const lamina__product_table fn, int64_t wide,
-                     int64_t rows, const int64_t *a_at, const int64_t *c_at,
-                     lamina__product_tile *tile) {
-    int64_t first = 0;
-    for (int64_t left = (rows + isa->rows - 1) / isa->rows; left > 0; left--) {
-        const int64_t count = (rows - first + left - 1) / left;
-        tile->a_at = a_at + first;
-        tile->c_at = c_at + first;
-        fn[count - 1][wide - 1](tile);
-        first += count;
-    }
-}
-
 /* ---- Forward ------------------------------------------------------------------------------- */
 
 /* to[f * wide + n] = x[n * features + f] for f < n_features and n < samples, 0 up to `columns`. */
@@ -197,8 +183,8 @@ static void forward_panel(const work *w, int64_t begin, int64_t end, lamina__pan
         tile.walk.n[0] = some;
         tile.a = weight + f;
         tile.add = f > 0;
-        multiply(p->isa, p->isa->block, panel.vectors, end - begin, p->by_features, p->by_wide,
-                 &tile);
+        lamina__product_rows(p->isa, p->isa->block, panel.vectors, end - begin, p->by_features,
+                             p->by_wide, &tile);
     }
     turn_outputs(w, outputs, end - begin, samples, bias, y);
 }
@@ -219,8 +205,8 @@ static void forward_few(const work *w, int64_t begin, int64_t end) {
             tile.b = weight + o * features;
             tile.c = y + o;
             tile.bias = bias != NULL ? bias + o : NULL;
-            multiply(p->isa, p->isa->dot, at_most(end - o, LAMINA__PRODUCT_DOTS), w->io->samples,
-                     p->by_features, p->by_units, &tile);
+            lamina__product_rows(p->isa, p->isa->dot, at_most(end - o, LAMINA__PRODUCT_DOTS),
+                                 w->io->samples, p->by_features, p->by_units, &tile);
         }
         return;
     }
@@ -229,7 +215,7 @@ static void forward_few(const work *w, int64_t begin, int64_t end) {
     for (int64_t n = 0; n < w->io->samples; n++) {
         tile.b = x + n * features;
         tile.c = y + n * units + begin;
-        multiply(p->isa, p->isa->dot, 1, end - begin, p->by_features, p->by_one, &tile);
+        lamina__product_rows(p->isa, p->isa->dot, 1, end - begin, p->by_features, p->by_one, &tile);
         finish(bias != NULL ? bias + begin : NULL, p->relu, end - begin, tile.c);
     }
 }
@@ -382,7 +368,8 @@ static int32_t backward_weights(void *arg, int64_t begin, int64_t end, int32_t t
             tile.b = (const float *)w->io->in[0]->data + panel.first;
             tile.c = d_weight + o * features + panel.first;
             tile.last = panel.last;
-            multiply(p->isa, p->isa->block, panel.vectors, rows, p->by_one, p->by_features, &tile);
+            lamina__product_rows(p->isa, p->isa->block, panel.vectors, rows, p->by_one,
+                                 p->by_features, &tile);
         }
     }
     return LAMINA_OK;

@@ -11,26 +11,49 @@ typedef struct lamina__panel {
     int32_t last;    /* columns in the last vector */
 } lamina__panel;
 
-static inline int64_t lamina__n_panels(const lamina__product_isa *isa, int64_t columns) {
-    const int64_t widest = (int64_t)isa->width * isa->vectors;
-    return (columns + widest - 1) / widest;
+static inline int64_t lamina__ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
 }
 
-/* Panel i of so many columns; they are about equally wide. */
+/* Panel i of n for so many columns, in vectors of so many; they are about equally wide. */
+static inline lamina__panel lamina__panel_of_n(int32_t width, int64_t columns, int64_t i,
+                                               int64_t n) {
+    const int64_t vectors = lamina__ceil_div(columns, width);
+    const int64_t begin = vectors * i / n, end = vectors * (i + 1) / n;
+    const int64_t past = columns - (end - 1) * width;
+    return (lamina__panel){.first = begin * width,
+                           .vectors = (int32_t)(end - begin),
+                           .last = past < width ? (int32_t)past : width};
+}
+
+static inline int64_t lamina__n_panels(const lamina__product_isa *isa, int64_t columns) {
+    return lamina__ceil_div(columns, (int64_t)isa->width * isa->vectors);
+}
+
 static inline lamina__panel lamina__panel_of(const lamina__product_isa *isa, int64_t columns,
                                              int64_t i) {
-    const int64_t vectors = (columns + isa->width - 1) / isa->width;
-    const int64_t n = lamina__n_panels(isa, columns);
-    const int64_t begin = vectors * i / n, end = vectors * (i + 1) / n;
-    const int64_t past = columns - (end - 1) * isa->width;
-    return (lamina__panel){.first = begin * isa->width,
-                           .vectors = (int32_t)(end - begin),
-                           .last = past < isa->width ? (int32_t)past : isa->width};
+    return lamina__panel_of_n(isa->width, columns, i, lamina__n_panels(isa, columns));
 }
 
 /* `columns` with the last vector filled up. */
 static inline int64_t lamina__whole_vectors(const lamina__product_isa *isa, int64_t columns) {
-    return (columns + isa->width - 1) / isa->width * isa->width;
+    return lamina__ceil_div(columns, isa->width) * isa->width;
+}
+
+/* All rows times `wide` vectors (fn: isa->block) or columns (isa->dot), in blocks of about equally
+ * many rows. */
+static inline void lamina__product_rows(const lamina__product_isa *isa,
+                                        const lamina__product_table fn, int64_t wide, int64_t rows,
+                                        const int64_t *a_at, const int64_t *c_at,
+                                        lamina__product_tile *tile) {
+    int64_t first = 0;
+    for (int64_t left = lamina__ceil_div(rows, isa->rows); left > 0; left--) {
+        const int64_t count = (rows - first + left - 1) / left;
+        tile->a_at = a_at + first;
+        tile->c_at = c_at + first;
+        fn[count - 1][wide - 1](tile);
+        first += count;
+    }
 }
 
 #endif

@@ -6,16 +6,7 @@
 #if !LAMINA_LAYERS_F64
 
 const lamina__product_isa *lamina__product_to_use(void) {
-#if LAMINA__ISA_X86
-    const lamina__isa isa = lamina__isa_to_use();
-    if (isa == LAMINA__ISA_AVX512) {
-        return &lamina__product_avx512;
-    }
-    if (isa == LAMINA__ISA_AVX2) {
-        return &lamina__product_avx2;
-    }
-#endif
-    return &lamina__product_portable;
+    return LAMINA__SET_TO_USE(lamina__product);
 }
 
 #endif

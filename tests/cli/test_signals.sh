@@ -44,18 +44,7 @@ expect 0 "$LAMINA" checkpoint verify run/checkpoints/last.h5
 expect 3 "$LAMINA" train slow.yaml --out run --threads 1 --resume --set train.max_steps=1
 
 # While kernels are measured: the run ends, and there is no folder and no plan.
-cat >measured.yaml <<'END'
-data:
-  train: {type: synthetic, samples: 600, height: 28, width: 28, classes: 4}
-network:
-  - conv: {filters: 48, kernel: 3, padding: 1}
-  - conv: {filters: 48, kernel: 3, padding: 1}
-  - conv: {filters: 48, kernel: 3, padding: 1}
-  - linear: {units: 4}
-  - softmax_loss
-train: {epochs: 1, batch: 200, optimizer: {type: sgd, learning_rate: 0.001}}
-END
-LAMINA_CACHE=$folder/plans "$LAMINA" train measured.yaml --out measured --threads 2 >out 2>err &
+LAMINA_CACHE=$folder/plans "$LAMINA" train slow.yaml --out measured --threads 2 >out 2>err &
 children=$!
 wait_for err 'measuring kernels' "$children"
 kill -INT "$children"

@@ -129,19 +129,20 @@ static const lamina_kernel *const pack_kernels[] = {&packs, &fast, NULL};
 static const lamina_kernel *const plain_kernels[] = {&last, NULL};
 
 /* The initialiser of a type with these kernels. */
-#define COPY_TYPE(type_name, list)                                                                 \
+#define COPY_TYPE(type_name, set_up, list)                                                         \
     {                                                                                              \
         .struct_size = sizeof(lamina_layer_type), .name = type_name, .doc = "copies",              \
         .state_version = 1, .min_in = 1, .max_in = 1, .n_out = 1,                                  \
-        .param_stride = sizeof(lamina_param), .setup = copy_setup, .kernels = list                 \
+        .param_stride = sizeof(lamina_param), .setup = set_up, .kernels = list                     \
     }
 
-static const lamina_layer_type speed_type = COPY_TYPE("test_speed", speed_kernels),
-                               bad_type = COPY_TYPE("test_bad", bad_kernels),
-                               joint_type = COPY_TYPE("test_joint", joint_kernels),
-                               half_joint_type = COPY_TYPE("test_half_joint", half_joint_kernels),
-                               packs_type = COPY_TYPE("test_packs", pack_kernels),
-                               plain_type = COPY_TYPE("test_plain", plain_kernels);
+static const lamina_layer_type speed_type = COPY_TYPE("test_speed", copy_setup, speed_kernels),
+                               bad_type = COPY_TYPE("test_bad", copy_setup, bad_kernels),
+                               joint_type = COPY_TYPE("test_joint", copy_setup, joint_kernels),
+                               half_joint_type =
+                                   COPY_TYPE("test_half_joint", copy_setup, half_joint_kernels),
+                               packs_type = COPY_TYPE("test_packs", copy_setup, pack_kernels),
+                               plain_type = COPY_TYPE("test_plain", copy_setup, plain_kernels);
 
 /* ---- Layers with weights, faster on the whole batch, or slower ---- */
 
@@ -187,15 +188,8 @@ static const lamina_kernel heavy = {.struct_size = sizeof heavy,
 static const lamina_kernel *const heavy_kernels[] = {&heavy, NULL};
 static const lamina_kernel *const light_kernels[] = {&light, NULL};
 
-#define WEIGHT_TYPE(type_name, list)                                                               \
-    {                                                                                              \
-        .struct_size = sizeof(lamina_layer_type), .name = type_name, .doc = "copies",              \
-        .state_version = 1, .min_in = 1, .max_in = 1, .n_out = 1,                                  \
-        .param_stride = sizeof(lamina_param), .setup = weight_setup, .kernels = list               \
-    }
-
-static const lamina_layer_type heavy_type = WEIGHT_TYPE("test_heavy", heavy_kernels),
-                               light_type = WEIGHT_TYPE("test_light", light_kernels);
+static const lamina_layer_type heavy_type = COPY_TYPE("test_heavy", weight_setup, heavy_kernels),
+                               light_type = COPY_TYPE("test_light", weight_setup, light_kernels);
 
 static const lamina_layer_type *const types[] = {&speed_type,      &bad_type,   &joint_type,
                                                  &half_joint_type, &packs_type, &plain_type,

@@ -206,6 +206,25 @@ static inline void layer_check_formula(const char *type, const char *params,
     layer_close(open);
 }
 
+/* A case taken through a kernel: forward, and backward when it is for training. Batch and samples
+ * are the case's. lamina__rig_free. */
+static inline lamina__rig *layer_rig(const lamina__type_entry *entry, const lamina__case *from,
+                                     lamina__rig_options options, lamina__rig_call call) {
+    lamina__fault fault = {{0}};
+    lamina__rig *rig = NULL;
+    options.batch = options.samples[0] = from->in[0].dim[0];
+    options.n_samples = options.shards = 1;
+    call.phase = options.training ? LAMINA_TRAIN : LAMINA_EVAL;
+    const bool ok = lamina__rig_create(entry, from, 7, &options, &rig, NULL) == LAMINA_OK &&
+                    lamina__rig_draw(rig, 7, from) && lamina__rig_forward(rig, &call, &fault) &&
+                    (!options.training || lamina__rig_backward(rig, &call, &fault));
+    if (!ok) {
+        printf("\n      %s", fault.text);
+    }
+    CU_ASSERT_FATAL(ok);
+    return rig;
+}
+
 #define LAYER_CHECK(type, cases) layer_check(type, cases, sizeof(cases) / sizeof((cases)[0]))
 
 #endif

@@ -83,25 +83,10 @@ static void against_double(void) {
 /* Forward, and backward when it is for training. */
 static lamina__rig *run(const lamina__type_entry *entry, const lamina__case *from,
                         const char *kernel, int training, int threads) {
-    const int64_t batch = from->in[0].dim[0];
-    const lamina__rig_options options = {.kernel = kernel,
-                                         .batch = batch,
-                                         .shards = 1,
-                                         .threads = threads,
-                                         .training = training,
-                                         .n_samples = 1,
-                                         .samples = {batch}};
-    const lamina__rig_call call = {.phase = training ? LAMINA_TRAIN : LAMINA_EVAL};
-    lamina__fault fault = {{0}};
-    lamina__rig *rig = NULL;
-    const bool ok = lamina__rig_create(entry, from, 7, &options, &rig, NULL) == LAMINA_OK &&
-                    lamina__rig_draw(rig, 7, from) && lamina__rig_forward(rig, &call, &fault) &&
-                    (!training || lamina__rig_backward(rig, &call, &fault));
-    if (!ok) {
-        printf("\n      %s", fault.text);
-    }
-    CU_ASSERT_FATAL(ok);
-    return rig;
+    return layer_rig(
+        entry, from,
+        (lamina__rig_options){.kernel = kernel, .threads = threads, .training = training},
+        (lamina__rig_call){0});
 }
 
 static void same(const lamina__rig *got, const lamina__rig *expected, lamina__role role,

@@ -42,21 +42,9 @@ static void shapes(void) {
 
 /* Forward and the filters' gradients of a call that may use so many threads. */
 static lamina__rig *run(const lamina__type_entry *entry, const lamina__case *from, int threads) {
-    const int64_t batch = from->in[0].dim[0];
-    const lamina__rig_options options = {.kernel = "planes",
-                                         .batch = batch,
-                                         .shards = 1,
-                                         .threads = threads,
-                                         .training = 1,
-                                         .n_samples = 1,
-                                         .samples = {batch}};
-    const lamina__rig_call call = {.phase = LAMINA_TRAIN, .skip_d_in = 1};
-    lamina__fault fault = {{0}};
-    lamina__rig *rig = NULL;
-    const bool ok = lamina__rig_create(entry, from, 7, &options, &rig, NULL) == LAMINA_OK &&
-                    lamina__rig_draw(rig, 7, from) && lamina__rig_forward(rig, &call, &fault) &&
-                    lamina__rig_backward(rig, &call, &fault);
-    CU_ASSERT_FATAL(ok);
+    lamina__rig *rig = layer_rig(
+        entry, from, (lamina__rig_options){.kernel = "planes", .threads = threads, .training = 1},
+        (lamina__rig_call){.skip_d_in = 1});
     CU_ASSERT(lamina__rig_has_kernel(rig, "planes"));
     return rig;
 }

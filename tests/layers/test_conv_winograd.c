@@ -32,23 +32,10 @@ static void shapes(void) {
 /* Forward and backward of one kernel, or of the double twin. */
 static lamina__rig *run(const lamina__type_entry *entry, const lamina__case *from,
                         const char *kernel, bool f64, int threads) {
-    const int64_t batch = from->in[0].dim[0];
-    const lamina__rig_options options = {.kernel = kernel,
-                                         .batch = batch,
-                                         .f64 = f64,
-                                         .shards = 1,
-                                         .threads = threads,
-                                         .training = 1,
-                                         .n_samples = 1,
-                                         .samples = {batch}};
-    const lamina__rig_call call = {.phase = LAMINA_TRAIN};
-    lamina__fault fault = {{0}};
-    lamina__rig *rig = NULL;
-    const bool ok = lamina__rig_create(entry, from, 7, &options, &rig, NULL) == LAMINA_OK &&
-                    lamina__rig_draw(rig, 7, from) && lamina__rig_forward(rig, &call, &fault) &&
-                    lamina__rig_backward(rig, &call, &fault);
-    CU_ASSERT_FATAL(ok);
-    return rig;
+    return layer_rig(
+        entry, from,
+        (lamina__rig_options){.kernel = kernel, .f64 = f64, .threads = threads, .training = 1},
+        (lamina__rig_call){0});
 }
 
 /* The largest error as a part of the root mean square of the values. */
