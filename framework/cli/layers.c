@@ -4,19 +4,10 @@
 #include "base/alloc.h"
 #include "cli/cli.h"
 #include "layers/builtin.h"
+#include "registry/keys.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* Keys that every layer has beside its own. */
-static const struct {
-    const char *name, *doc;
-} common_keys[] = {
-    {"name", "What the layer is called; default: its type and a number."},
-    {"from", "Names of the layers it takes its input from; default: the one before."},
-    {"kernels", "Kernel to compute with: auto, reference, or one of the layer's own."},
-    {"init", "Initial values of weights, such as {weight: he}."},
-};
 
 /* ---- Plain --------------------------------------------------------------------------------- */
 
@@ -62,8 +53,8 @@ static void print_list(const lamina__registry *registry) {
         printf("%-16s %s\n", entry->type->name, entry->type->doc ? entry->type->doc : "");
     }
     printf("\nEvery layer also has these keys:\n");
-    for (size_t i = 0; i < sizeof(common_keys) / sizeof(common_keys[0]); i++) {
-        printf("  %-14s %s\n", common_keys[i].name, common_keys[i].doc);
+    for (const lamina__common_key *key = lamina__common_keys; key->name != NULL; key++) {
+        printf("  %-19s %s\n", key->name, key->doc);
     }
 }
 
@@ -126,8 +117,8 @@ static void markdown_all(const lamina__registry *registry) {
         markdown_named("Data type", reader->name, reader->doc, table);
     }
     printf("## Layers\n\nEvery layer also has these keys.\n\n| key | meaning |\n|---|---|\n");
-    for (size_t i = 0; i < sizeof(common_keys) / sizeof(common_keys[0]); i++) {
-        printf("| `%s` | %s |\n", common_keys[i].name, common_keys[i].doc);
+    for (const lamina__common_key *key = lamina__common_keys; key->name != NULL; key++) {
+        printf("| `%s` | %s |\n", key->name, key->doc);
     }
     printf("\n");
     for (size_t i = 0; i < lamina__registry_count(registry); i++) {

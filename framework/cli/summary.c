@@ -12,9 +12,12 @@ typedef struct totals {
     double multiply_adds; /* forward, one sample */
 } totals;
 
-static int64_t parameters_of(const lamina__instance *layer) {
+/* Weights that it shares count for the layer that has them. */
+static int64_t parameters_of(const lamina__net *net, int32_t index) {
+    const lamina__instance *layer = lamina__net_layer(net, index);
+    const bool owner = lamina__net_layer_spec(net, index)->owner == index;
     int64_t sum = 0;
-    for (int32_t i = 0; i < layer->n_weights; i++) {
+    for (int32_t i = 0; owner && i < layer->n_weights; i++) {
         sum += lamina__shape_count(&layer->weights[i].shape);
     }
     return sum;
@@ -39,7 +42,7 @@ static totals print_layers(const lamina__net *net) {
            "multiply-adds");
     for (int32_t i = 0; i < lamina__net_n_layers(net); i++) {
         const lamina__instance *layer = lamina__net_layer(net, i);
-        int64_t count = parameters_of(layer);
+        int64_t count = parameters_of(net, i);
         sum.parameters += count;
         sum.multiply_adds += layer->multiply_adds;
         printf("%-*s  %-*s  %-20s %14s %16s\n", names, layer->name, types, layer->type->name,

@@ -702,6 +702,19 @@ static void report_unknown(lamina__table table, const lamina__node *key, const c
     lamina__free(names);
 }
 
+lamina_status lamina__params_read_known(lamina__table table, const lamina__node *map, void *values,
+                                        const char *subject, lamina__diags *diags) {
+    size_t count_before = diags->count;
+    lamina__params_default(table, values);
+    for (size_t i = 0; map != NULL && map->kind == LAMINA__NODE_MAP && i < map->count; i++) {
+        const lamina_param *param = find_param(table, map->keys[i]->text);
+        if (param != NULL) {
+            read_value(param, map->items[i], values, subject, diags);
+        }
+    }
+    return diags->count > count_before ? LAMINA_ERROR_CONFIG : LAMINA_OK;
+}
+
 lamina_status lamina__params_read(lamina__table table, const lamina__node *map, void *values,
                                   const char *const *also, const char *subject,
                                   const lamina__node *at, lamina__diags *diags) {

@@ -31,6 +31,10 @@ lamina_status lamina__params_read(lamina__table, const lamina__node *map, void *
                                   const char *const *also, const char *subject,
                                   const lamina__node *at, lamina__diags *);
 
+/* The same, but further keys are nobody's business here. */
+lamina_status lamina__params_read_known(lamina__table, const lamina__node *map, void *values,
+                                        const char *subject, lamina__diags *);
+
 /* One value of any type from a scalar node; the pieces params_read is made of. */
 lamina_status lamina__read_int(const lamina__node *, int64_t min, int64_t max, const char *subject,
                                int64_t *value, lamina__diags *);

@@ -39,10 +39,18 @@ static const lamina__plan_record *plan_of(const lamina__net *net) {
     return net->own_plan != NULL ? net->own_plan : net->options.recorded;
 }
 
+/* Layers that share weights add to one gradient, so if one is called on the whole batch all are. */
 static bool is_whole(const lamina__net *net, const lamina__layer_spec *spec) {
-    const lamina__recorded_kernel *planned = lamina__plan_record_find(plan_of(net), spec->name);
-    return net->all_whole || (spec->entry->type->flags & LAMINA_COUPLES_BATCH) != 0 ||
-           (planned != NULL && planned->whole);
+    bool whole = net->all_whole || (spec->entry->type->flags & LAMINA_COUPLES_BATCH) != 0;
+    for (size_t i = 0; !whole && plan_of(net) != NULL && i < net->network->count; i++) {
+        const lamina__layer_spec *other = &net->network->layers[i];
+        if (other->owner == spec->owner) {
+            const lamina__recorded_kernel *planned =
+                lamina__plan_record_find(plan_of(net), other->name);
+            whole = planned != NULL && planned->whole;
+        }
+    }
+    return whole;
 }
 
 /* Does a layer wait for the whole batch? Then slices do not go through the network by themselves.
@@ -188,6 +196,35 @@ static lamina_status check_declared_types(const lamina__instance *instance, lami
                                instance->name, instance->type->name);
 }
 
+static bool same_weight(const lamina_weight *a, const lamina_weight *b) {
+    return strcmp(a->name, b->name) == 0 && a->elements == b->elements &&
+           memcmp(&a->shape, &b->shape, sizeof a->shape) == 0 && a->order_ndim == b->order_ndim &&
+           memcmp(a->order_dim, b->order_dim, sizeof a->order_dim) == 0 &&
+           memcmp(a->order_stride, b->order_stride, sizeof a->order_stride) == 0;
+}
+
+/* The weights that a layer shares must be such as it would have itself, in memory, too. */
+static lamina_status check_shared(const lamina__net *net, const lamina__layer *layer,
+                                  lamina_error *error) {
+    const lamina__layer *owner = &net->layers[layer->spec->owner];
+    const lamina__instance *mine = layer->instance, *theirs = owner->instance;
+    if (layer == owner) {
+        return LAMINA_OK;
+    }
+    for (int32_t k = 0; k < mine->n_weights || k < theirs->n_weights; k++) {
+        if (k < mine->n_weights && k < theirs->n_weights &&
+            same_weight(&mine->weights[k], &theirs->weights[k])) {
+            continue;
+        }
+        const lamina_weight *of = k < mine->n_weights ? &mine->weights[k] : &theirs->weights[k];
+        return lamina__fail(error, LAMINA_ERROR_SHAPE,
+                            "layer \"%s\" (%s): cannot share with \"%s\": the weight \"%s\" is not "
+                            "the same in both",
+                            layer->spec->name, mine->type->name, owner->spec->name, of->name);
+    }
+    return LAMINA_OK;
+}
+
 static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *error) {
     lamina__layer *layer = &net->layers[i];
     const lamina__layer_spec *spec = layer->spec = &net->network->layers[i];
@@ -222,11 +259,16 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
     if (status == LAMINA_OK) {
         status = check_declared_types(layer->instance, error);
     }
+    if (status == LAMINA_OK) {
+        status = check_shared(net, layer, error);
+    }
     if (status != LAMINA_OK) {
         return status;
     }
 
-    layer->backward = net->options.training && (layer->backward || layer->instance->n_weights > 0);
+    layer->frozen = net->network->layers[spec->owner].keys.frozen;
+    layer->backward = net->options.training &&
+                      (layer->backward || (layer->instance->n_weights > 0 && !layer->frozen));
     if (layer->backward && (type->flags & LAMINA_NO_BACKWARD) != 0) {
         return lamina__fail(error, LAMINA_ERROR_SHAPE,
                             "layer \"%s\" (%s): has no backward pass, so what is before it cannot "
@@ -355,15 +397,19 @@ static int64_t round_floats(int64_t floats) {
     return (floats + 15) / 16 * 16;
 }
 
+static bool is_owner(const lamina__net *net, int32_t layer) {
+    return net->network->layers[layer].owner == layer;
+}
+
 /* First those of which there is one, then a run of the others for each shard. */
 static void place_weight_gradients(lamina__net *net) {
     int64_t once = 0, by_shard = 0;
     for (int copies = 0; copies < 2; copies++) {
         for (int32_t i = 0; i < net->n_layers; i++) {
             const lamina__layer *layer = &net->layers[i];
-            for (int32_t k = 0; layer->whole == (copies == 0) && k < layer->instance->n_weights;
-                 k++) {
-                const int32_t w = layer->first_weight + k;
+            const bool theirs = layer->whole == (copies == 0) && is_owner(net, i) && !layer->frozen;
+            for (int32_t k = 0; theirs && k < layer->instance->n_weights; k++) {
+                const int32_t w = layer->weight[k];
                 int64_t *floats = layer->whole ? &once : &by_shard;
                 net->gradients[w].copies = layer->whole ? 1 : net->shards;
                 net->gradients[w].offset = layer->whole ? once : once + by_shard;
@@ -379,10 +425,13 @@ static void place_weight_gradients(lamina__net *net) {
 
 static lamina_status list_weights(lamina__net *net, lamina_error *error) {
     for (int32_t i = 0; i < net->n_layers; i++) {
-        net->layers[i].first_weight = net->n_weights;
-        net->layers[i].first_state = net->n_states;
-        net->n_weights += net->layers[i].instance->n_weights;
-        net->n_states += net->layers[i].instance->n_states;
+        lamina__layer *layer = &net->layers[i];
+        const lamina__layer *owner = &net->layers[layer->spec->owner];
+        for (int32_t k = 0; k < layer->instance->n_weights; k++) {
+            layer->weight[k] = layer == owner ? net->n_weights++ : owner->weight[k];
+        }
+        layer->first_state = net->n_states;
+        net->n_states += layer->instance->n_states;
     }
     net->weights = lamina__calloc((size_t)net->n_weights + 1, sizeof *net->weights);
     net->states = lamina__calloc((size_t)net->n_states + 1, sizeof *net->states);
@@ -393,10 +442,13 @@ static lamina_status list_weights(lamina__net *net, lamina_error *error) {
     for (int32_t i = 0; i < net->n_layers; i++) {
         const lamina__layer *layer = &net->layers[i];
         const lamina__instance *instance = layer->instance;
-        for (int32_t k = 0; k < instance->n_weights; k++) {
+        for (int32_t k = 0; is_owner(net, i) && k < instance->n_weights; k++) {
             const lamina_weight *weight = &instance->weights[k];
-            net->weights[layer->first_weight + k] = (lamina__net_weight){
-                instance->name, weight, net->weight_floats, weight->elements, NULL};
+            net->weights[layer->weight[k]] = (lamina__net_weight){.layer = instance->name,
+                                                                  .weight = weight,
+                                                                  .offset = net->weight_floats,
+                                                                  .elements = weight->elements,
+                                                                  .keys = &layer->spec->keys};
             net->weight_floats += round_floats(weight->elements);
         }
         for (int32_t k = 0; k < instance->n_states; k++) {
@@ -441,12 +493,31 @@ static lamina_status check_inits(const lamina__net *net, lamina__diags *diags) {
     return status;
 }
 
+/* Numbers such as an initialiser makes, as far as a kernel's speed depends on them: not 0, not
+ * tiny, not the same. */
+static void fill_quickly(const lamina__net_weight *weight) {
+    const lamina_shape *shape = &weight->weight->shape;
+    const int64_t count = lamina__shape_count(shape);
+    const double fan_in = (double)(count / shape->dim[0]);
+    const float scale = (float)(2 * sqrt(3 / fan_in) / 65536);
+    uint32_t number = 1;
+    for (int64_t i = 0; i < count; i++) {
+        number = 1664525u * number + 1013904223u;
+        weight->data[i] = scale * ((float)(number >> 16) - 32767.5f);
+    }
+}
+
 static lamina_status fill_weights(lamina__net *net, lamina_error *error) {
     for (int32_t i = 0; i < net->n_layers; i++) {
         const lamina__layer *layer = &net->layers[i];
-        for (int32_t k = 0; k < layer->instance->n_weights; k++) {
-            const lamina__net_weight *weight = &net->weights[layer->first_weight + k];
+        for (int32_t k = 0; is_owner(net, i) && k < layer->instance->n_weights; k++) {
+            const lamina__net_weight *weight = &net->weights[layer->weight[k]];
             const lamina_init init = init_of(layer, weight->weight);
+            if (net->options.trial && init.kind != LAMINA_INIT_CONSTANT &&
+                weight->elements == lamina__shape_count(&weight->weight->shape)) {
+                fill_quickly(weight);
+                continue;
+            }
             const lamina__stream stream = lamina__stream_make(
                 net->options.seed, LAMINA__RANDOM_INIT, (uint64_t)i, (uint64_t)k);
             const lamina_status status = lamina__init_weight(weight, &init, stream, error);

@@ -252,13 +252,17 @@ static void prepare_layer(lamina__net *net, int32_t i, int32_t l, bool theirs) {
     }
 }
 
+static bool needs_prepare(const lamina__net *net, const lamina__layer *layer) {
+    return lamina__instance_has_prepare(layer->instance) && !(layer->frozen && net->frozen_fresh);
+}
+
 static void prepare_thread(void *arg, int thread, int threads) {
     lamina__net *net = arg;
     int32_t turn = 0;
     mark(net, thread);
     for (int32_t i = 0; i < net->n_layers; i++) {
         const lamina__layer *layer = &net->layers[i];
-        if (layer->whole || !lamina__instance_has_prepare(layer->instance)) {
+        if (layer->whole || !needs_prepare(net, layer)) {
             continue;
         }
         lamina_io *io = &layer->lanes[thread * net->slices].io;
@@ -278,7 +282,7 @@ static void prepare(lamina__net *net) {
     bool by_shard = false;
     mark(net, 0);
     for (int32_t i = 0; i < net->n_layers; i++) {
-        if (!lamina__instance_has_prepare(net->layers[i].instance)) {
+        if (!needs_prepare(net, &net->layers[i])) {
             continue;
         }
         if (net->layers[i].whole) {
@@ -291,17 +295,20 @@ static void prepare(lamina__net *net) {
     if (by_shard) {
         run_region(net, region_threads(net), prepare_thread, net);
     }
-    net->packed_fresh = !net->failed;
+    net->packed_fresh = net->frozen_fresh = !net->failed;
 }
 
 void lamina__net_weights_changed(lamina__net *net) {
-    net->packed_fresh = false;
+    net->packed_fresh = net->frozen_fresh = false;
 }
 
 /* ---- Forward ---- */
 
-static void set_call(lamina__net *net, int32_t phase, int64_t step) {
+/* A frozen layer with running state is called as in evaluation, so that the state stays. */
+static void set_call(lamina__net *net, int32_t step_phase, int64_t step) {
     for (int32_t i = 0; i < net->n_layers; i++) {
+        const bool still = net->layers[i].frozen && net->layers[i].instance->n_states > 0;
+        const int32_t phase = still ? LAMINA_EVAL : step_phase;
         for (int32_t l = 0; l < net->layers[i].n_lanes; l++) {
             lamina__lane *lane = &net->layers[i].lanes[l];
             lane->io.phase = phase;
@@ -467,6 +474,9 @@ static void update_thread(void *arg, int thread, int threads) {
     const int64_t begin = lines * thread / threads * 16, end = lines * (thread + 1) / threads * 16;
     for (int32_t w = 0; w < net->n_weights; w++) {
         const int64_t from = net->weights[w].offset, to = from + net->weights[w].elements;
+        if (net->gradients[w].copies == 0) {
+            continue; /* frozen */
+        }
         update_range(work, thread, w, from > begin ? from : begin, to < end ? to : end);
     }
     lap(net, thread, LAMINA__CLOCK_UPDATE);

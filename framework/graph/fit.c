@@ -46,7 +46,8 @@ static void look_at_layer(const lamina__net *net, const lamina__layer *layer, pa
     take_larger(largest, name, "scratch",
                 instance->scratch_bytes * (layer->whole ? 1 : (size_t)net->shards), false);
     size_t weights = 0, packed = 0;
-    for (int32_t k = 0; k < instance->n_weights; k++) {
+    const bool owner = &net->layers[layer->spec->owner] == layer;
+    for (int32_t k = 0; owner && k < instance->n_weights; k++) {
         weights += (size_t)instance->weights[k].elements * sizeof(float);
     }
     for (int32_t k = 0; k < instance->n_packed; k++) {

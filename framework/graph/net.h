@@ -61,6 +61,7 @@ typedef struct lamina__net_options {
     bool training;       /* false: forward only */
     bool keep_all;       /* every tensor keeps its memory to the end of the step (dump) */
     bool shapes_only;    /* shapes, kernels and plan, but no memory: for `summary` */
+    bool trial;          /* for its speed alone: weights are some numbers, quickly made */
     const char *kernels; /* "auto" or NULL, "reference", "onednn" */
     const lamina__plan_record *recorded; /* an earlier run's; NULL: none */
     /* Where recorded, kernels, shards and slices leave the plan open: the one that was measured for
@@ -104,9 +105,10 @@ lamina__memory lamina__net_memory(const lamina__net *);
  * in stored order with its padding; optimizer slots use the same offsets. */
 typedef struct lamina__net_weight {
     const char *layer;
-    const lamina_weight *weight; /* name, shape, order */
-    int64_t offset;              /* in the block, in floats */
-    int64_t elements;            /* floats, padding included */
+    const lamina_weight *weight;    /* name, shape, order */
+    int64_t offset;                 /* in the block, in floats */
+    int64_t elements;               /* floats, padding included */
+    const lamina__layer_keys *keys; /* frozen: it has no gradient; scales for the optimizer */
     float *data;
 } lamina__net_weight;
 
@@ -138,7 +140,8 @@ typedef struct lamina__result {
 } lamina__result;
 
 /* Floats begin..end-1 of the block, all of weight number `weight`; gradient[0] belongs to begin:
- * the mean over the batch. Called on several threads at once with other ranges. */
+ * the mean over the batch. Called on several threads at once with other ranges, and not for frozen
+ * weights. */
 typedef void lamina__update_fn(void *arg, int32_t weight, int64_t begin, int64_t end,
                                const float *gradient);
 

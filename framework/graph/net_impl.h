@@ -60,12 +60,14 @@ typedef struct lamina__layer {
     bool whole;    /* called once, on the whole batch */
     bool backward; /* its backward pass is run */
     bool fused;    /* the layer before computes its forward pass, too */
+    bool frozen;   /* its weights and running state stay as they are */
     int32_t value_in[LAMINA__MAX_INPUTS], value_out[LAMINA__MAX_OUTPUTS];
     /* Where a gradient is not the first to reach its value: it goes here and is added. store -1:
      * written directly. */
     lamina__views d_in_apart[LAMINA__MAX_INPUTS];
     lamina__views saved[LAMINA__MAX_DECLARED];
-    int32_t first_weight, first_state; /* in the net's lists */
+    int32_t weight[LAMINA__MAX_DECLARED]; /* in the net's list; a sharer's are its owner's */
+    int32_t first_state;                  /* in the net's list */
     size_t packed_offset[LAMINA__MAX_DECLARED];
     int32_t n_lanes;
     lamina__lane *lanes;
@@ -81,7 +83,7 @@ typedef struct lamina__unit {
 typedef struct lamina__clock lamina__clock;
 
 /* Where a weight's gradients are: a copy for each shard, or one when the layer is called on the
- * whole batch. */
+ * whole batch; none when it is frozen. */
 typedef struct lamina__net_gradient {
     int64_t offset; /* of the first copy in the gradient block, in floats */
     int64_t apart;  /* from copy to copy */
@@ -135,6 +137,7 @@ struct lamina__net {
     int64_t bound_samples; /* batch size the views are set for */
     const lamina__batch *batch;
     bool packed_fresh;
+    bool frozen_fresh;              /* the packed weights of frozen layers are */
     int32_t failed;                 /* a lane failed: set atomically */
     lamina__not_finite *not_finite; /* for each thread */
     lamina__clock *clock;           /* NULL: nothing is timed */

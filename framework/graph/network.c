@@ -8,15 +8,16 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const common_keys[] = {"name", "from", "kernels", "init", NULL};
-
 static const char *const init_words[] = {"constant", "normal", "xavier", "he"};
 #define N_INIT_WORDS (sizeof init_words / sizeof init_words[0])
+
+#define MAX_COMMON_KEYS 16
 
 typedef struct reader {
     const lamina__registry *registry;
     lamina__network *network;
     lamina__diags *diags;
+    const char *common_keys[MAX_COMMON_KEYS + 1]; /* NULL-terminated */
 } reader;
 
 static char *format_place(const lamina__node *node) {
@@ -305,8 +306,9 @@ static void read_entry(const reader *r, const lamina__node *item) {
     check_duplicate(r, spec, map);
     char subject[256];
     snprintf(subject, sizeof subject, "layer \"%s\" (%s)", spec->name, entry->type->name);
-    lamina__params_read(lamina__type_table(entry->type), map, spec->config, common_keys, subject,
+    lamina__params_read(lamina__type_table(entry->type), map, spec->config, r->common_keys, subject,
                         type, r->diags);
+    lamina__params_read_known(lamina__layer_key_table(), map, &spec->keys, subject, r->diags);
     read_kernels(r, spec, lamina__node_get(map, "kernels"), subject);
     read_inits(r, spec, lamina__node_get(map, "init"), subject);
 }
@@ -328,8 +330,8 @@ static int32_t find_layer(const lamina__network *network, const char *name) {
     return (int32_t)network->count;
 }
 
-static void unknown_input(const reader *r, const lamina__layer_spec *spec,
-                          const lamina__node *name) {
+static void unknown_layer(const reader *r, const lamina__layer_spec *spec, const lamina__node *name,
+                          const char *key) {
     const lamina__network *network = r->network;
     const char *near = NULL;
     const char **names = lamina__calloc(network->count, sizeof *names);
@@ -339,8 +341,8 @@ static void unknown_input(const reader *r, const lamina__layer_spec *spec,
         }
         near = lamina__nearest(name->text, names, network->count);
     }
-    lamina__diag(r->diags, name, "layer \"%s\" (%s): from: there is no layer \"%s\"%s%s%s",
-                 spec->name, spec->entry->type->name, name->text,
+    lamina__diag(r->diags, name, "layer \"%s\" (%s): %s: there is no layer \"%s\"%s%s%s",
+                 spec->name, spec->entry->type->name, key, name->text,
                  near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
                  near != NULL ? "\"?" : "");
     lamina__free(names);
@@ -369,7 +371,7 @@ static bool add_input(const reader *r, lamina__layer_spec *spec, const lamina__n
     int32_t output;
     const int32_t from = find_output(r->network, name->text, &output);
     if (from == (int32_t)r->network->count) {
-        unknown_input(r, spec, name);
+        unknown_layer(r, spec, name, "from");
         return false;
     }
     const int32_t outputs = from < 0 ? 1 : r->network->layers[from].entry->type->n_out;
@@ -477,9 +479,55 @@ static void check_order(const reader *r, int32_t index) {
     }
 }
 
+/* ---- share: ---- */
+
+/* Keys that belong to the weights, so to the layer that has them. */
+static void check_sharer(const reader *r, const lamina__layer_spec *spec, const lamina__node *map) {
+    static const char *const owned[] = {"init", "frozen", "learning_rate_scale",
+                                        "weight_decay_scale"};
+    for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) {
+        const lamina__node *node = lamina__node_get(map, owned[i]);
+        if (node != NULL) {
+            lamina__diag(r->diags, node,
+                         "layer \"%s\" (%s): shares the weights of \"%s\"; give %s there",
+                         spec->name, spec->entry->type->name, spec->keys.share, owned[i]);
+        }
+    }
+}
+
+/* Owners come before; a layer that shares with one that shares has the same owner. */
+static void find_owner(const reader *r, int32_t index, const lamina__node *map) {
+    const lamina__network *network = r->network;
+    lamina__layer_spec *spec = &network->layers[index];
+    const lamina__node *share = lamina__node_get(map, "share");
+    spec->owner = index;
+    if (share == NULL || spec->keys.share == NULL) {
+        return;
+    }
+    const int32_t from = find_layer(network, spec->keys.share);
+    if (from < 0 || from == (int32_t)network->count) {
+        unknown_layer(r, spec, share, "share");
+    } else if (from >= index) {
+        lamina__diag(r->diags, share,
+                     "layer \"%s\" (%s): share: \"%s\" is not above it; the first of layers that "
+                     "share weights has them",
+                     spec->name, spec->entry->type->name, spec->keys.share);
+    } else if (network->layers[from].entry != spec->entry) {
+        lamina__diag(r->diags, share, "layer \"%s\" (%s): share: \"%s\" is of another type (%s)",
+                     spec->name, spec->entry->type->name, spec->keys.share,
+                     network->layers[from].entry->type->name);
+    } else {
+        spec->owner = network->layers[from].owner;
+        check_sharer(r, spec, map);
+    }
+}
+
 lamina_status lamina__network_read(const lamina__node *list, const lamina__registry *registry,
                                    lamina__network *network, lamina__diags *diags) {
-    const reader r = {registry, network, diags};
+    reader r = {.registry = registry, .network = network, .diags = diags};
+    for (size_t i = 0; i < MAX_COMMON_KEYS && lamina__common_keys[i].name != NULL; i++) {
+        r.common_keys[i] = lamina__common_keys[i].name;
+    }
     *network = (lamina__network){0};
     const size_t before = diags->count;
     if (list == NULL || list->kind != LAMINA__NODE_LIST || list->count == 0) {
@@ -496,6 +544,7 @@ lamina_status lamina__network_read(const lamina__node *list, const lamina__regis
         }
         for (size_t i = 0; i < list->count; i++) {
             check_order(&r, (int32_t)i);
+            find_owner(&r, (int32_t)i, map_of(list->items[i]));
         }
     }
     return diags->count > before || diags->failed ? LAMINA_ERROR_CONFIG : LAMINA_OK;
@@ -550,6 +599,25 @@ static void write_inits(const lamina__layer_spec *spec, lamina__text *text) {
     lamina__text_add(text, "}");
 }
 
+/* Only what differs from the default: most layers have none of them. */
+static void write_keys(const lamina__layer_spec *spec, lamina__text *text) {
+    const lamina__table table = lamina__layer_key_table();
+    lamina__layer_keys defaults;
+    lamina__params_default(table, &defaults);
+    for (size_t i = 0; i < table.count; i++) {
+        const lamina_param *param = lamina__table_at(table, i);
+        lamina__text value = {0}, usual = {0};
+        lamina__param_value_text(param, &spec->keys, &value);
+        lamina__param_value_text(param, &defaults, &usual);
+        if (value.data != NULL && (usual.data == NULL || strcmp(value.data, usual.data) != 0)) {
+            lamina__text_add(text, ", %s: %s", param->name, value.data);
+        }
+        text->failed = text->failed || value.failed || usual.failed;
+        lamina__text_free(&value);
+        lamina__text_free(&usual);
+    }
+}
+
 void lamina__network_write(const lamina__network *network, lamina__text *text) {
     for (size_t i = 0; i < network->count; i++) {
         const lamina__layer_spec *spec = &network->layers[i];
@@ -562,6 +630,7 @@ void lamina__network_write(const lamina__network *network, lamina__text *text) {
         if (spec->n_init > 0) {
             write_inits(spec, text);
         }
+        write_keys(spec, text);
         const lamina__table table = lamina__type_table(spec->entry->type);
         if (table.count > 0) {
             lamina__text_add(text, ", ");

@@ -4,6 +4,7 @@
 #define LAMINA_GRAPH_NETWORK_H
 
 #include "registry/instance.h"
+#include "registry/keys.h"
 
 enum { LAMINA__FROM_DATA = -1, LAMINA__FROM_TARGET = -2 };
 
@@ -27,6 +28,8 @@ typedef struct lamina__layer_spec {
     const char *kernels;                     /* wanted kernel, or NULL */
     lamina__init_override init[LAMINA__MAX_DECLARED];
     int32_t n_init;
+    lamina__layer_keys keys;
+    int32_t owner; /* the layer whose weights it uses: itself, or the one it shares those of */
 } lamina__layer_spec;
 
 typedef struct lamina__network {
@@ -34,9 +37,9 @@ typedef struct lamina__network {
     size_t count, capacity;
 } lamina__network;
 
-/* Reads `network:`. Keys that every layer has, beside its own parameters: name, from, kernels,
- * init. A loss gets the labels as its last input unless `from` names one more. All errors are
- * reported. */
+/* Reads `network:`. Keys that every layer has, beside its own parameters, are those of
+ * registry/keys.h. A loss gets the labels as its last input unless `from` names one more. All
+ * errors are reported. */
 lamina_status lamina__network_read(const lamina__node *list, const lamina__registry *,
                                    lamina__network *, lamina__diags *);
 void lamina__network_free(lamina__network *);

@@ -209,7 +209,9 @@ static void add_prepare(tuner *t, lamina__net *net) {
 }
 
 static lamina__net *build_trial(tuner *t, const plan *p, lamina_error *error) {
+    lamina__net_options options = *t->options;
     lamina__diags unseen = {0};
+    options.trial = true;
     lamina__net *net = NULL;
     for (int32_t i = 0; i < t->n_layers; i++) {
         t->record[i].layer = t->network->layers[i].name;
@@ -223,7 +225,7 @@ static lamina__net *build_trial(tuner *t, const plan *p, lamina_error *error) {
                                         .by_shard = p->by_shard,
                                         .kernels = t->record,
                                         .count = (size_t)t->n_layers};
-    if (lamina__net_make(t->network, t->options, &record, &net, &unseen, error) != LAMINA_OK &&
+    if (lamina__net_make(t->network, &options, &record, &net, &unseen, error) != LAMINA_OK &&
         error->message[0] == '\0') {
         lamina__diags_error(&unseen, error);
     }

@@ -189,11 +189,11 @@ static void point_weights(const lamina__net *net, const lamina__layer *layer, in
     lamina__lane *lane = &layer->lanes[l];
     const int64_t shard = l / net->slices;
     for (int32_t k = 0; k < layer->instance->n_weights; k++) {
-        const lamina__net_weight *w = &net->weights[layer->first_weight + k];
-        const lamina__net_gradient *gradient = &net->gradients[layer->first_weight + k];
-        weight[k] = &net->weight_views[layer->first_weight + k];
+        const lamina__net_weight *w = &net->weights[layer->weight[k]];
+        const lamina__net_gradient *gradient = &net->gradients[layer->weight[k]];
+        weight[k] = &net->weight_views[layer->weight[k]];
         d_weight[k] = NULL;
-        if (!layer->backward) {
+        if (!layer->backward || layer->frozen) {
             continue;
         }
         lamina__weight_view(&lane->d_weight[k], w->weight,

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "registry/elf.h"
 #include "registry/instance.h"
+#include "registry/keys.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -138,8 +139,6 @@ static lamina_status check_counts(const lamina_layer_type *type, lamina_error *e
 }
 
 static lamina_status check_params(const lamina_layer_type *type, lamina_error *error) {
-    /* Keys that every layer has beside its own. */
-    static const char *const taken[] = {"name", "from", "kernels", "init"};
     if (type->n_params == 0) {
         return LAMINA_OK;
     }
@@ -161,8 +160,8 @@ static lamina_status check_params(const lamina_layer_type *type, lamina_error *e
     }
     for (size_t i = 0; i < type->n_params; i++) {
         const char *name = lamina__table_at(table, i)->name;
-        for (size_t k = 0; k < sizeof(taken) / sizeof(taken[0]); k++) {
-            if (strcmp(name, taken[k]) == 0) {
+        for (const lamina__common_key *key = lamina__common_keys; key->name != NULL; key++) {
+            if (strcmp(name, key->name) == 0) {
                 return lamina__fail(error, LAMINA_ERROR_PLUGIN,
                                     "parameter \"%s\": every layer has a key of that name already",
                                     name);

@@ -14,11 +14,17 @@ static const lamina__optimizer_type *const types[] = {&lamina__sgd};
 
 #define N_TYPES (sizeof(types) / sizeof(types[0]))
 
+/* What is particular about a weight. */
+typedef struct weight_rule {
+    double learning_rate_scale, decay_scale;
+    bool no_decay;
+} weight_rule;
+
 struct lamina__optimizer {
     const lamina__optimizer_config *config;
     float *weights; /* the net's block */
     int32_t n_weights;
-    bool *no_decay; /* for each weight */
+    weight_rule *rules; /* n_weights */
     size_t n_slots;
     float *slots[LAMINA__MAX_SLOTS];
     double learning_rate; /* of this step */
@@ -138,13 +144,16 @@ lamina_status lamina__optimizer_create(const lamina__optimizer_config *config, l
     optimizer->config = config;
     optimizer->weights = lamina__net_weight_block(net);
     optimizer->n_weights = lamina__net_n_weights(net);
-    optimizer->no_decay = lamina__calloc((size_t)optimizer->n_weights + 1, sizeof(bool));
-    if (optimizer->no_decay == NULL) {
+    optimizer->rules = lamina__calloc((size_t)optimizer->n_weights + 1, sizeof(*optimizer->rules));
+    if (optimizer->rules == NULL) {
         goto no_memory;
     }
     for (int32_t i = 0; i < optimizer->n_weights; i++) {
         lamina__net_weight weight = lamina__net_weight_at(net, i);
-        optimizer->no_decay[i] = (weight.weight->flags & LAMINA_WEIGHT_NO_DECAY) != 0;
+        optimizer->rules[i] =
+            (weight_rule){.learning_rate_scale = weight.keys->learning_rate_scale,
+                          .decay_scale = weight.keys->weight_decay_scale,
+                          .no_decay = (weight.weight->flags & LAMINA_WEIGHT_NO_DECAY) != 0};
     }
     optimizer->n_slots = config->type->n_slots(config->values);
     for (size_t i = 0; i < optimizer->n_slots; i++) {
@@ -168,7 +177,7 @@ void lamina__optimizer_free(lamina__optimizer *optimizer) {
     for (size_t i = 0; i < LAMINA__MAX_SLOTS; i++) {
         lamina__free(optimizer->slots[i]);
     }
-    lamina__free(optimizer->no_decay);
+    lamina__free(optimizer->rules);
     lamina__free(optimizer);
 }
 
@@ -197,13 +206,15 @@ void lamina__optimizer_begin(lamina__optimizer *optimizer, int64_t step, double 
 void lamina__optimizer_update(void *arg, int32_t weight, int64_t begin, int64_t end,
                               const float *gradient) {
     lamina__optimizer *optimizer = arg;
+    const weight_rule *rule = &optimizer->rules[weight];
     lamina__rule_range range = {
         .count = end - begin,
         .weight = optimizer->weights + begin,
         .gradient = gradient,
-        .learning_rate = optimizer->learning_rate,
+        .learning_rate = optimizer->learning_rate * rule->learning_rate_scale,
+        .decay_scale = rule->decay_scale,
         .step = optimizer->step,
-        .no_decay = optimizer->no_decay[weight],
+        .no_decay = rule->no_decay,
     };
     lamina__fetch(range.weight + range.count, (size_t)range.count * sizeof(float));
     for (size_t i = 0; i < optimizer->n_slots; i++) {

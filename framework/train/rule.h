@@ -13,8 +13,8 @@ typedef struct lamina__rule_range {
     float *weight;
     const float *gradient; /* mean over the batch */
     float *slot[LAMINA__MAX_SLOTS];
-    double learning_rate;
-    int64_t step;  /* done before this one */
+    double learning_rate, decay_scale; /* of this weight; decay_scale: times the weight decay */
+    int64_t step;                      /* done before this one */
     bool no_decay; /* the weight asks to be left alone by weight decay: a bias, a norm */
 } lamina__rule_range;
 

@@ -116,7 +116,9 @@ static void update_nesterov(const lamina__rule_range *range, float rate, float d
 static void sgd_update(const void *values, const lamina__rule_range *range) {
     const sgd_config *config = values;
     float rate = (float)range->learning_rate, momentum = (float)config->momentum;
-    float decay = range->no_decay && !config->decay_bias ? 0.0f : (float)config->weight_decay;
+    float decay = range->no_decay && !config->decay_bias
+                      ? 0.0f
+                      : (float)(config->weight_decay * range->decay_scale);
     if (config->momentum == 0) {
         update_plain(range, rate, decay);
     } else if (config->nesterov) {
