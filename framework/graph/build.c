@@ -39,9 +39,32 @@ static const lamina__plan_record *plan_of(const lamina__net *net) {
     return net->own_plan != NULL ? net->own_plan : net->options.recorded;
 }
 
+static int32_t count_readers(const lamina__network *network, int32_t layer) {
+    int32_t n = 0;
+    for (size_t i = 0; i < network->count; i++) {
+        for (int32_t k = 0; k < network->layers[i].n_from; k++) {
+            n += network->layers[i].from[k] == layer;
+        }
+    }
+    return n;
+}
+
+/* Does it couple the batch, or work in place on what such a layer alone makes for it? Then both
+ * work on the same memory, and one kernel may do both. */
+static bool is_coupled(const lamina__network *network, const lamina__layer_spec *spec) {
+    while ((spec->entry->type->flags & LAMINA_COUPLES_BATCH) == 0) {
+        if ((spec->entry->type->flags & LAMINA_IN_PLACE) == 0 || spec->from[0] < 0 ||
+            count_readers(network, spec->from[0]) != 1) {
+            return false;
+        }
+        spec = &network->layers[spec->from[0]];
+    }
+    return true;
+}
+
 /* Layers that share weights add to one gradient, so if one is called on the whole batch all are. */
 static bool is_whole(const lamina__net *net, const lamina__layer_spec *spec) {
-    bool whole = net->all_whole || (spec->entry->type->flags & LAMINA_COUPLES_BATCH) != 0;
+    bool whole = net->all_whole || is_coupled(net->network, spec);
     for (size_t i = 0; !whole && plan_of(net) != NULL && i < net->network->count; i++) {
         const lamina__layer_spec *other = &net->network->layers[i];
         if (other->owner == spec->owner) {
@@ -650,6 +673,7 @@ void lamina__net_free(lamina__net *net) {
     lamina__free(net->values);
     lamina__free(net->stores);
     lamina__free(net->units);
+    lamina__free(net->again);
     lamina__free(net->weights);
     lamina__free(net->gradients);
     lamina__free(net->states);

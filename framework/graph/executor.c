@@ -138,6 +138,7 @@ typedef struct unit_work {
     lamina__net *net;
     const lamina__unit *unit;
     bool forward, backward;
+    bool again; /* forward a second time */
 } unit_work;
 
 static void fail_lane(lamina__net *net) {
@@ -164,7 +165,7 @@ static void run_lane(const unit_work *work, int32_t l, int32_t thread) {
     if (net->layers[unit->begin].lanes[l].io.samples == 0) {
         return; /* fewer samples than parts */
     }
-    if (work->forward && unit->begin == 0 && !unit->whole) {
+    if (work->forward && unit->begin == 0 && !unit->whole && !work->again) {
         fill_part(net, l, net->parts, thread);
     }
     lamina_status status = LAMINA_OK;
@@ -200,7 +201,7 @@ static int region_threads(const lamina__net *net) {
 }
 
 static void run_unit(lamina__net *net, int32_t u, bool forward, bool backward) {
-    unit_work work = {net, &net->units[u], forward, backward};
+    unit_work work = {.net = net, .unit = &net->units[u], .forward = forward, .backward = backward};
     if (net->failed) {
         return;
     }
@@ -213,6 +214,38 @@ static void run_unit(lamina__net *net, int32_t u, bool forward, bool backward) {
     }
     mark(net, 0);
     run_lane(&work, 0, 0);
+}
+
+static void set_again(lamina__net *net, int32_t i, int32_t again) {
+    for (int32_t l = 0; l < net->layers[i].n_lanes; l++) {
+        net->layers[i].lanes[l].io.again = again;
+    }
+}
+
+/* Makes again, from entry n of the list on, what the backward phase of unit u needs; returns the
+ * first entry of another unit. */
+static int32_t run_again(lamina__net *net, int32_t n, int32_t u) {
+    for (; n < net->n_again && net->again[n].unit == u && !net->failed; n++) {
+        const int32_t i = net->again[n].layer;
+        const lamina__unit layer = {i, i + 1, net->layers[i].whole};
+        unit_work work = {.net = net, .unit = &layer, .forward = true, .again = true};
+        lamina__net_bind_again(net, i, true);
+        set_again(net, i, 1);
+        if (layer.whole) {
+            mark(net, 0);
+            run_lane(&work, 0, 0);
+        } else {
+            run_region(net, region_threads(net), unit_thread, &work);
+        }
+        set_again(net, i, 0);
+    }
+    return n;
+}
+
+static void begin_forward(lamina__net *net) {
+    for (int32_t n = 0; n < net->n_again; n++) {
+        lamina__net_bind_again(net, net->again[n].layer, false);
+    }
 }
 
 /* The first lane that failed, in the order of the layers. */
@@ -514,6 +547,7 @@ static lamina_status train_step(lamina__net *net, const lamina__batch *batch, in
     snprintf(where, sizeof where, "step %lld", (long long)step + 1);
     lamina__net_bind_batch(net, batch);
     set_call(net, LAMINA_TRAIN, step);
+    begin_forward(net);
     prepare(net);
     const int32_t last = net->n_units - 1;
     const bool turn = !net->units[last].whole; /* forward and backward in one region */
@@ -521,7 +555,9 @@ static lamina_status train_step(lamina__net *net, const lamina__batch *batch, in
         run_unit(net, u, true, false);
     }
     run_unit(net, last, true, turn);
+    int32_t again = 0;
     for (int32_t u = turn ? last - 1 : last; u >= 0; u--) {
+        again = run_again(net, again, u);
         run_unit(net, u, false, true);
     }
     if (net->failed) {
@@ -558,6 +594,7 @@ static lamina_status evaluate(lamina__net *net, const lamina__batch *batch, lami
                               lamina_error *error) {
     lamina__net_bind_batch(net, batch);
     set_call(net, LAMINA_EVAL, 0);
+    begin_forward(net);
     prepare(net);
     for (int32_t u = 0; u < net->n_units; u++) {
         run_unit(net, u, true, false);

@@ -58,7 +58,11 @@ typedef struct lamina__net_options {
      * the threads; with this they are called by shard, on one thread: for steps so short that
      * threads would cost more than they do. */
     bool by_shard;
-    bool training;       /* false: forward only */
+    bool training; /* false: forward only */
+    /* Activations may be made again in the backward phase, which saves memory: for at most this
+     * share of a step's multiply-adds. */
+    bool recompute;
+    double recompute_share;
     bool keep_all;       /* every tensor keeps its memory to the end of the step (dump) */
     bool shapes_only;    /* shapes, kernels and plan, but no memory: for `summary` */
     bool trial;          /* for its speed alone: weights are some numbers, quickly made */

@@ -42,6 +42,7 @@ typedef struct lamina__value {
     int32_t n_uses;     /* inputs it is */
     int32_t last_use;   /* the last layer that uses it, -1: none */
     bool needs_gradient;
+    int32_t store_again; /* in the backward phase, when it is made again there; 0: it is not */
     lamina__views data, gradient;
 } lamina__value;
 
@@ -80,6 +81,11 @@ typedef struct lamina__unit {
     bool whole;
 } lamina__unit;
 
+/* A layer whose forward pass is repeated before the backward phase of a unit. */
+typedef struct lamina__again {
+    int32_t layer, unit;
+} lamina__again;
+
 typedef struct lamina__clock lamina__clock;
 
 /* Where a weight's gradients are: a copy for each shard, or one when the layer is called on the
@@ -111,6 +117,8 @@ struct lamina__net {
     lamina__value *values;
     lamina__store *stores;
     lamina__unit *units;
+    lamina__again *again; /* n_again, in the order in which they are run */
+    int32_t n_again;
     size_t stores_capacity;
     int32_t loss; /* layer, -1: none */
 
@@ -164,8 +172,18 @@ static inline bool lamina__net_is_stopped(const lamina__net_options *options) {
 /* May layer i put its output where its input is? The input must have no other reader, before or
  * after. */
 bool lamina__net_in_place(const lamina__net *, int32_t i);
+/* Times of the plan's clocks, see plan.c. */
+int32_t lamina__plan_forward_time(const lamina__net *, lamina__place, int32_t layer);
+int32_t lamina__plan_backward_time(const lamina__net *, lamina__place, int32_t layer);
+/* Its number, -1: no memory. */
+int32_t lamina__plan_add_store(lamina__net *, lamina__place, const lamina_shape *, int32_t first,
+                               int32_t last);
 /* Decides units, stores, their lifetimes and offsets. Layers are set up and bound. */
 lamina_status lamina__net_plan(lamina__net *, lamina_error *);
+
+/* again.c */
+/* Chooses what is made again, once values have stores. */
+lamina_status lamina__plan_again(lamina__net *, lamina_error *);
 
 /* fit.c */
 /* Is `available` (bytes; INT64_MAX: unknown) enough for the plan? */
@@ -178,6 +196,9 @@ void lamina__net_unwire(lamina__net *);
 /* Sets views and lanes for a batch of so many samples. */
 void lamina__net_bind_samples(lamina__net *, int64_t samples);
 void lamina__net_bind_batch(lamina__net *, const lamina__batch *);
+/* Sets the views of what layer's output shares a store with to its memory in the forward phase, or
+ * to that where it is made again. */
+void lamina__net_bind_again(lamina__net *, int32_t layer, bool again);
 
 /* clock.c */
 enum lamina__clock_counter {

@@ -45,11 +45,11 @@ static int32_t unit_of(const lamina__net *net, int32_t layer) {
     return u;
 }
 
-static int32_t forward_time(const lamina__net *net, lamina__place place, int32_t layer) {
+int32_t lamina__plan_forward_time(const lamina__net *net, lamina__place place, int32_t layer) {
     return place == LAMINA__PLACE_COMMON ? unit_of(net, layer) : layer;
 }
 
-static int32_t backward_time(const lamina__net *net, lamina__place place, int32_t layer) {
+int32_t lamina__plan_backward_time(const lamina__net *net, lamina__place place, int32_t layer) {
     if (place != LAMINA__PLACE_COMMON) {
         return 2 * net->n_layers - 1 - layer;
     }
@@ -65,8 +65,8 @@ static size_t sample_bytes(const lamina_shape *shape) {
     return (size_t)(lamina__shape_count(shape) / shape->dim[0]) * lamina__dtype_bytes(shape->dtype);
 }
 
-static int32_t add_store(lamina__net *net, lamina__place place, const lamina_shape *shape,
-                         int32_t first, int32_t last) {
+int32_t lamina__plan_add_store(lamina__net *net, lamina__place place, const lamina_shape *shape,
+                               int32_t first, int32_t last) {
     if (net->options.keep_all && place != LAMINA__PLACE_GIVEN) {
         first = 0;
         last = INT32_MAX;
@@ -114,9 +114,9 @@ static lamina__place place_of(const lamina__net *net, int32_t v) {
 static int32_t value_end(const lamina__net *net, int32_t v, lamina__place place) {
     const lamina__value *value = &net->values[v];
     const lamina__layer *producer = &net->layers[value->producer];
-    int32_t end = forward_time(net, place, value->producer);
+    int32_t end = lamina__plan_forward_time(net, place, value->producer);
     if (producer->backward && (producer->instance->type->flags & LAMINA_NEEDS_OUTPUT) != 0) {
-        end = backward_time(net, place, value->producer);
+        end = lamina__plan_backward_time(net, place, value->producer);
     }
     for (int32_t i = value->producer + 1; i <= value->last_use; i++) {
         const lamina__layer *user = &net->layers[i];
@@ -126,7 +126,8 @@ static int32_t value_end(const lamina__net *net, int32_t v, lamina__place place)
             }
             const bool late =
                 user->backward && (user->instance->type->flags & LAMINA_NEEDS_INPUT) != 0;
-            const int32_t time = late ? backward_time(net, place, i) : forward_time(net, place, i);
+            const int32_t time = late ? lamina__plan_backward_time(net, place, i)
+                                      : lamina__plan_forward_time(net, place, i);
             end = time > end ? time : end;
         }
     }
@@ -154,8 +155,8 @@ bool lamina__net_in_place(const lamina__net *net, int32_t i) {
 
 static bool place_values(lamina__net *net) {
     for (int32_t v = 0; v < 2; v++) {
-        if ((net->values[v].data.store =
-                 add_store(net, LAMINA__PLACE_GIVEN, &net->values[v].shape, 0, 0)) < 0) {
+        if ((net->values[v].data.store = lamina__plan_add_store(net, LAMINA__PLACE_GIVEN,
+                                                                &net->values[v].shape, 0, 0)) < 0) {
             return false;
         }
     }
@@ -172,8 +173,8 @@ static bool place_values(lamina__net *net) {
                 extend(&net->stores[value->data.store], end);
                 continue;
             }
-            value->data.store =
-                add_store(net, place, &value->shape, forward_time(net, place, i), end);
+            value->data.store = lamina__plan_add_store(
+                net, place, &value->shape, lamina__plan_forward_time(net, place, i), end);
             if (value->data.store < 0) {
                 return false;
             }
@@ -219,21 +220,22 @@ static bool place_gradients(lamina__net *net) {
                 continue;
             }
             const lamina__place place = place_of(net, layer->value_in[k]);
-            const int32_t now = backward_time(net, place, i);
+            const int32_t now = lamina__plan_backward_time(net, place, i);
             if (!reaches_first(net, i, k)) {
-                layer->d_in_apart[k].store = add_store(net, place, &in->shape, now, now);
+                layer->d_in_apart[k].store =
+                    lamina__plan_add_store(net, place, &in->shape, now, now);
                 if (layer->d_in_apart[k].store < 0) {
                     return false;
                 }
                 continue;
             }
-            const int32_t end = backward_time(net, place, in->producer);
+            const int32_t end = lamina__plan_backward_time(net, place, in->producer);
             if (backward_in_place(net, i, k, place)) {
                 in->gradient.store = net->values[layer->value_out[0]].gradient.store;
                 extend(&net->stores[in->gradient.store], end);
                 continue;
             }
-            in->gradient.store = add_store(net, place, &in->shape, now, end);
+            in->gradient.store = lamina__plan_add_store(net, place, &in->shape, now, end);
             if (in->gradient.store < 0) {
                 return false;
             }
@@ -247,10 +249,11 @@ static bool place_saved(lamina__net *net) {
         lamina__layer *layer = &net->layers[i];
         const lamina__place place =
             layer->whole || net->options.keep_all ? LAMINA__PLACE_COMMON : LAMINA__PLACE_SHARD;
-        const int32_t now = forward_time(net, place, i);
+        const int32_t now = lamina__plan_forward_time(net, place, i);
         for (int32_t k = 0; k < layer->instance->n_saved; k++) {
-            layer->saved[k].store = add_store(net, place, &layer->instance->saved[k].shape, now,
-                                              layer->backward ? backward_time(net, place, i) : now);
+            layer->saved[k].store = lamina__plan_add_store(
+                net, place, &layer->instance->saved[k].shape, now,
+                layer->backward ? lamina__plan_backward_time(net, place, i) : now);
             if (layer->saved[k].store < 0) {
                 return false;
             }
@@ -342,7 +345,14 @@ lamina_status lamina__net_plan(lamina__net *net, lamina_error *error) {
     if (status != LAMINA_OK) {
         return status;
     }
-    if (!place_values(net) || !place_gradients(net) || !place_saved(net)) {
+    if (!place_values(net)) {
+        return lamina__fail_memory(error, "the plan");
+    }
+    const lamina_status again = lamina__plan_again(net, error);
+    if (again != LAMINA_OK) {
+        return again;
+    }
+    if (!place_gradients(net) || !place_saved(net)) {
         return lamina__fail_memory(error, "the plan");
     }
     int32_t *order = lamina__calloc((size_t)net->n_stores * 2, sizeof *order);

@@ -137,6 +137,9 @@ void lamina__plan_key(const lamina__network *network, const lamina__net_options 
                      options->width);
     lamina__text_add(key, "batch %" PRId64 " %" PRId64 " %" PRId64 "\n", options->batch,
                      options->partial[0], options->partial[1]);
+    if (options->recompute) {
+        lamina__text_add(key, "recompute %.17g\n", options->recompute_share);
+    }
     for (size_t i = 0; i < network->count; i++) {
         add_kernels(network->layers[i].entry, key);
     }

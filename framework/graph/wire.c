@@ -152,6 +152,16 @@ void lamina__net_bind_batch(lamina__net *net, const lamina__batch *batch) {
     net->batch = batch;
 }
 
+/* A value has one set of views; they go from one store to the other. */
+void lamina__net_bind_again(lamina__net *net, int32_t layer, bool again) {
+    for (int32_t k = 0; k < net->layers[layer].instance->n_out; k++) {
+        lamina__value *value = &net->values[net->layers[layer].value_out[k]];
+        lamina__views views = value->data;
+        views.store = again ? value->store_again : value->data.store;
+        bind_views(net, &views, net->bound_samples);
+    }
+}
+
 /* ---- Lanes ---- */
 
 /* The view a lane uses: its part's, or the whole. */

@@ -23,6 +23,8 @@ static const lamina_param top_params[] = {
      .max = 9007199254740991.0}, /* 2^53 - 1 */
 };
 
+static const char *const recompute_words[] = {"none", NULL};
+
 static const lamina_param train_params[] = {
     {.name = "epochs",
      .doc = "Passes over the training split.",
@@ -47,6 +49,17 @@ static const lamina_param train_params[] = {
      .def = "100",
      .min = 0,
      .max = 1e12},
+    {.name = "recompute",
+     .doc =
+         "Saves memory: some activations are not kept but made again for the backward pass, for at "
+         "most this share of a step's multiply-adds; 0: where that takes none.",
+     .type = LAMINA_REAL_LIST,
+     .offset = offsetof(lamina__train_config, recompute),
+     .def = "none",
+     .min = 0,
+     .max = 1,
+     .choices = recompute_words,
+     .max_count = 1},
     {.name = "max_steps",
      .doc = "End after so many steps in all, with a checkpoint; 0: no limit.",
      .unit = "steps",

@@ -10,8 +10,9 @@
 /* `train:` */
 typedef struct lamina__train_config {
     int64_t epochs, batch;
-    int64_t log_every; /* steps between "step" events; 0: none */
-    int64_t max_steps; /* stop after so many steps in all; 0: no limit */
+    int64_t log_every;          /* steps between "step" events; 0: none */
+    int64_t max_steps;          /* stop after so many steps in all; 0: no limit */
+    lamina_real_list recompute; /* share of multiply-adds to make activations again with, or none */
 } lamina__train_config;
 
 /* `checkpoint:` */

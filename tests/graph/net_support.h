@@ -68,7 +68,10 @@ static const lamina_layer_type test_add_type = {
 };
 
 /* test_center: subtracts each feature's mean over the batch: couples the batch. It keeps the mean
- * it saw last as state. */
+ * it saw last as state, and counts how often it was asked to repeat itself. Like batch norm, it
+ * wants its input again in backward. */
+static int test_center_repeats;
+
 static inline int32_t center_setup(void *self, lamina_call *call, const lamina_setup *setup) {
     (void)self;
     lamina_shape mean = {LAMINA_F32, 1, {1}};
@@ -101,8 +104,9 @@ static inline int32_t center_forward(const void *self, lamina_call *call, const 
         return call->host->fail(call, LAMINA_ERROR_INTERNAL, "got a part of the batch");
     }
     const int64_t features = tensor_count(io->in[0]) / io->samples;
+    test_center_repeats += io->again;
     center(io->in[0]->data, io->out[0]->data, io->samples, features,
-           io->phase == LAMINA_TRAIN ? io->state[0]->data : NULL);
+           io->phase == LAMINA_TRAIN && !io->again ? io->state[0]->data : NULL);
     return LAMINA_OK;
 }
 
@@ -118,7 +122,7 @@ static const lamina_layer_type test_center_type = {
     .struct_size = sizeof(lamina_layer_type),
     .name = "test_center",
     .doc = "subtracts the mean over the batch",
-    .flags = LAMINA_COUPLES_BATCH,
+    .flags = LAMINA_COUPLES_BATCH | LAMINA_REPEATS | LAMINA_NEEDS_INPUT,
     .state_version = 1,
     .min_in = 1,
     .max_in = 1,

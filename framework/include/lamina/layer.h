@@ -266,6 +266,11 @@ typedef struct lamina_io {
     void *const *packed;
     void *scratch;
     int32_t part, parts; /* prepare() of a kernel with LAMINA_KERNEL_SHARES_PREPARE; else 0 and 1 */
+    /* 1: forward() of this step is repeated to have out[] again, to the same bits; saved[] holds
+     * what it did the first time, running state is left alone. A type with state sees it only with
+     * LAMINA_REPEATS. */
+    int32_t again;
+    int32_t reserved;
 } lamina_io;
 
 /* ---- Kernels ------------------------------------------------------------------------------- */
@@ -335,9 +340,11 @@ enum {
     LAMINA_COUPLES_BATCH = 1u << 6,
     /* Looks at the element type of its inputs itself. Without it the host gives float32 only (and a
      * loss its labels as int32). */
-    LAMINA_ANY_DTYPE = 1u << 7
+    LAMINA_ANY_DTYPE = 1u << 7,
+    /* Has state, and its forward() looks at io->again. */
+    LAMINA_REPEATS = 1u << 9
 };
-#define LAMINA_ALL_FLAGS 0xffu
+#define LAMINA_ALL_FLAGS 0x2ffu
 
 typedef struct lamina_layer_type {
     size_t struct_size;
