@@ -7,7 +7,7 @@
 
 #define MAX_ELEMENTS (1 << 24) /* of one input: a check is meant to be small */
 
-static const char *const case_keys[] = {"input", "params", "range"};
+static const char *const case_keys[] = {"input", "params", "range", "phase"};
 #define N_CASE_KEYS (sizeof(case_keys) / sizeof(case_keys[0]))
 
 static void check_keys(const lamina__node *root, lamina__diags *diags) {
@@ -19,7 +19,7 @@ static void check_keys(const lamina__node *root, lamina__diags *diags) {
         }
         if (!known) {
             lamina__diag(diags, root->keys[i],
-                         "unknown key \"%s\"; a case has input, params and range", key);
+                         "unknown key \"%s\"; a case has input, params, range and phase", key);
         }
     }
 }
@@ -89,6 +89,18 @@ static void read_range(const lamina__node *node, lamina__case *made, lamina__dia
     }
 }
 
+static void read_phase(const lamina__node *node, lamina__case *made, lamina__diags *diags) {
+    made->phase = LAMINA_TRAIN;
+    if (node == NULL) {
+        return;
+    }
+    if (node->kind == LAMINA__NODE_SCALAR && strcmp(node->text, "eval") == 0) {
+        made->phase = LAMINA_EVAL;
+    } else if (node->kind != LAMINA__NODE_SCALAR || strcmp(node->text, "train") != 0) {
+        lamina__diag(diags, node, "phase: is train or eval");
+    }
+}
+
 lamina_status lamina__case_read(const lamina__type_entry *entry, const char *text,
                                 lamina__case *result, lamina_error *error) {
     const lamina_layer_type *type = entry->type;
@@ -111,6 +123,7 @@ lamina_status lamina__case_read(const lamina__type_entry *entry, const char *tex
     check_keys(root, &diags);
     read_inputs(type, lamina__node_get(root, "input"), result, &diags);
     read_range(lamina__node_get(root, "range"), result, &diags);
+    read_phase(lamina__node_get(root, "phase"), result, &diags);
     lamina__params_read(lamina__type_table(type), lamina__node_get(root, "params"), result->config,
                         NULL, type->name, root, &diags);
 done:

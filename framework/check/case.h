@@ -7,7 +7,9 @@
  *         shapes; for a loss the target's may be left out
  * params  the layer's own keys, as in a config
  * range   smallest and largest value of the inputs, for functions that are not defined everywhere;
- *         [-1.5, 1.5] by default */
+ *         [-1.5, 1.5] by default
+ * phase   train, or eval: all calls are made for evaluation, backward() too, as a frozen layer's
+ *         are; train by default */
 #ifndef LAMINA_CHECK_CASE_H
 #define LAMINA_CHECK_CASE_H
 
@@ -19,6 +21,7 @@ typedef struct lamina__case {
     int32_t n_in;
     lamina_shape in[LAMINA__MAX_INPUTS]; /* F32; a loss's target I32 */
     double low, high;
+    int32_t phase; /* LAMINA_TRAIN or LAMINA_EVAL */
 } lamina__case;
 
 /* `result` is filled in any case, free it with lamina__case_free. */

@@ -265,6 +265,7 @@ lamina_status lamina__check_case(const lamina__type_entry *entry, const char *te
     if (status != LAMINA_OK) {
         goto done;
     }
+    checker.call.phase = checker.from.phase;
     if (checker.options.f64 != NULL) {
         checker.kernel = "in double";
         status = make_rig(&checker, checker.options.f64, NULL, &truth_rig);

@@ -9,6 +9,7 @@ typedef struct lamina__checker {
     const lamina__type_entry *entry;
     lamina__check_options options; /* defaults filled in */
     lamina__case from;
+    lamina__rig_call call; /* the whole batch at once, in the case's phase */
     lamina__check_report *report;
     lamina_error *error;
     const char *kernel; /* under test */

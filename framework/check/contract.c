@@ -6,8 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 
-static const lamina__rig_call train = {.phase = LAMINA_TRAIN};
-
 /* Fails the line when a fault was found. */
 static bool fine(bool ok, const lamina__fault *fault, lamina__check_line *line) {
     if (!ok) {
@@ -105,7 +103,7 @@ static lamina_status run_and_compare(lamina__checker *checker, lamina__rig *rig,
 lamina_status lamina__check_writes(lamina__checker *checker, lamina__rig *rig,
                                    lamina__snapshot *base, lamina__check_line *line) {
     const bool backward = lamina__has_backward(rig);
-    if (!run_both(rig, &train, line)) {
+    if (!run_both(rig, &checker->call, line)) {
         return LAMINA_OK;
     }
     for (int32_t i = 0; i < rig->count[LAMINA__ROLE_OUT]; i++) {
@@ -140,7 +138,7 @@ static lamina_status check_flag(lamina__checker *checker, lamina__rig *rig,
                                 lamina__check_line *line) {
     lamina__snapshot got = {0};
     lamina__fault fault;
-    if (!fine(lamina__rig_forward(rig, &train, &fault), &fault, line)) {
+    if (!fine(lamina__rig_forward(rig, &checker->call, &fault), &fault, line)) {
         return LAMINA_OK;
     }
     for (int32_t i = 0; i < rig->count[role]; i++) {
@@ -149,7 +147,7 @@ static lamina_status check_flag(lamina__checker *checker, lamina__rig *rig,
         }
     }
     zero_gradients(rig);
-    if (!fine(lamina__rig_backward(rig, &train, &fault), &fault, line)) {
+    if (!fine(lamina__rig_backward(rig, &checker->call, &fault), &fault, line)) {
         return LAMINA_OK;
     }
     lamina_status status = lamina__snapshot_take(rig, true, false, &got, checker->error);
@@ -190,7 +188,7 @@ lamina_status lamina__check_adds(lamina__checker *checker, lamina__rig *rig, lam
     lamina__fault fault;
     lamina_status status = LAMINA_OK;
 
-    if (!fine(lamina__rig_forward(rig, &train, &fault), &fault, line)) {
+    if (!fine(lamina__rig_forward(rig, &checker->call, &fault), &fault, line)) {
         return LAMINA_OK;
     }
     status = lamina__snapshot_take(rig, true, false, &twice, checker->error);
@@ -203,7 +201,7 @@ lamina_status lamina__check_adds(lamina__checker *checker, lamina__rig *rig, lam
         }
     }
     for (int time = 0; time < 2 && status == LAMINA_OK; time++) {
-        if (!fine(lamina__rig_backward(rig, &train, &fault), &fault, line)) {
+        if (!fine(lamina__rig_backward(rig, &checker->call, &fault), &fault, line)) {
             goto done;
         }
     }
@@ -294,7 +292,7 @@ static lamina_status check_without(lamina__checker *checker, lamina__rig *rig,
 lamina_status lamina__check_unwanted(lamina__checker *checker, lamina__rig *rig,
                                      lamina__snapshot *base, lamina__check_line *line) {
     const uint32_t all = 0xffffffffu;
-    lamina__rig_call call = train;
+    lamina__rig_call call = checker->call;
     lamina_status status = LAMINA_OK;
     for (int32_t i = 0; i < rig->instance->n_in && status == LAMINA_OK; i++) {
         call.skip_d_in = 1u << i;
@@ -318,7 +316,8 @@ lamina_status lamina__check_deterministic(lamina__checker *checker, lamina__rig 
                                           lamina__snapshot *base, lamina__check_line *line) {
     lamina_status status = LAMINA_OK;
     for (int time = 0; time < 2 && status == LAMINA_OK; time++) {
-        status = run_and_compare(checker, rig, &train, base, true, "the same call again", line);
+        status =
+            run_and_compare(checker, rig, &checker->call, base, true, "the same call again", line);
     }
     return status;
 }
@@ -327,7 +326,7 @@ lamina_status lamina__check_deterministic(lamina__checker *checker, lamina__rig 
 lamina_status lamina__check_in_place(lamina__checker *checker, lamina__rig *rig,
                                      lamina__snapshot *base, lamina__check_line *line) {
     const lamina__instance *instance = rig->instance;
-    const lamina__rig_call call = {.phase = LAMINA_TRAIN, .in_place = true};
+    const lamina__rig_call call = {.phase = checker->call.phase, .in_place = true};
     if (!(instance->type->flags & LAMINA_IN_PLACE)) {
         line->outcome = LAMINA__CHECK_SKIPPED;
         snprintf(line->detail, sizeof(line->detail), "the type has no LAMINA_IN_PLACE");

@@ -24,15 +24,14 @@
 #define DIRECTIONS 3
 #define MAX_SEARCH 4096 /* elements looked at one by one after a direction failed */
 
-static const lamina__rig_call quick = {.phase = LAMINA_TRAIN, .quick = true};
-
 typedef struct differences {
     lamina__rig *rig;
-    int64_t n_out;    /* floating-point outputs, all together, in memory order */
-    double *r, *out0; /* projection, outputs at x */
-    double *out;      /* outputs at x + h */
-    double size;      /* root mean square of out0: what a cancelled output was made of */
-    double unit;      /* a rounding of one output, relative */
+    lamina__rig_call quick; /* the call, unwatched */
+    int64_t n_out;          /* floating-point outputs, all together, in memory order */
+    double *r, *out0;       /* projection, outputs at x */
+    double *out;            /* outputs at x + h */
+    double size;            /* root mean square of out0: what a cancelled output was made of */
+    double unit;            /* a rounding of one output, relative */
     double tolerance;
     lamina__fault *fault;
 } differences;
@@ -86,7 +85,7 @@ static void apply(const move *m, double h) {
  * change add neither. */
 static bool difference(differences *d, const move *m, double h, double *delta, double *noise) {
     apply(m, h);
-    bool ok = lamina__rig_forward(d->rig, &quick, d->fault);
+    bool ok = lamina__rig_forward(d->rig, &d->quick, d->fault);
     apply(m, 0);
     if (!ok) {
         return false;
@@ -312,13 +311,14 @@ static lamina_status probe_all(lamina__checker *checker, differences *d,
 lamina_status lamina__check_gradient(lamina__checker *checker, lamina__rig *rig,
                                      lamina__snapshot *base, lamina__check_line *line) {
     lamina__fault fault = {{0}};
-    differences d = {.rig = rig, .fault = &fault};
+    differences d = {.rig = rig, .quick = checker->call, .fault = &fault};
     tally count = {0};
+    d.quick.quick = true;
     lamina_status status = start(&d, checker);
     if (status != LAMINA_OK) {
         goto done;
     }
-    if (!lamina__rig_forward(rig, &quick, &fault)) {
+    if (!lamina__rig_forward(rig, &d.quick, &fault)) {
         lamina__line_fail(line, "%s", fault.text);
         goto done;
     }

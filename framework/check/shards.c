@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const lamina__rig_call train = {.phase = LAMINA_TRAIN};
-
 /* A rig of this kernel for another batch or cut. *rig stays NULL when the layer refuses; then the
  * line says so. */
 static lamina_status make_rig(lamina__checker *checker, const lamina__rig_options *options,
@@ -204,12 +202,13 @@ static bool at_once(const lamina__checker *checker, lamina__rig *rig, const lami
 #define MIN_BATCH 5 /* that the cuts below are uneven in several ways */
 #define N_CUTS    3
 
-static void make_cut(int64_t batch, int kind, lamina__rig_call *call) {
+static lamina__rig_call make_cut(const lamina__checker *checker, int64_t batch, int kind) {
+    lamina__rig_call call = checker->call;
     const int64_t cuts[N_CUTS][LAMINA__RIG_SHARDS] = {
         {(batch + 1) / 2, batch / 2}, {batch - 1, 1}, {1, batch - 3, 2}};
-    *call = train;
-    call->shards = kind == 2 ? 3 : 2;
-    memcpy(call->cut, cuts[kind], sizeof(call->cut));
+    call.shards = kind == 2 ? 3 : 2;
+    memcpy(call.cut, cuts[kind], sizeof(call.cut));
+    return call;
 }
 
 /* The partial batch: two samples less, whole and in two shards. */
@@ -256,11 +255,10 @@ lamina_status lamina__check_shards(lamina__checker *checker, lamina__rig *given,
     if (status != LAMINA_OK || rig == NULL) {
         goto done;
     }
-    status = run_whole(checker, rig, &train, &whole, &ok, line);
+    status = run_whole(checker, rig, &checker->call, &whole, &ok, line);
     for (int kind = 0; kind < N_CUTS && status == LAMINA_OK && ok; kind++) {
-        lamina__rig_call call;
+        const lamina__rig_call call = make_cut(checker, rig->batch, kind);
         char what[80];
-        make_cut(rig->batch, kind, &call);
         snprintf(what, sizeof(what), "cut into %lld, %lld, %lld samples, one by one",
                  (long long)call.cut[0], (long long)call.cut[1], (long long)call.cut[2]);
         status = one_by_one(checker, rig, call, &parts, &ok, line);
@@ -284,9 +282,11 @@ lamina_status lamina__check_partial(lamina__checker *checker, lamina__rig *given
     const bool couples = (checker->entry->type->flags & LAMINA_COUPLES_BATCH) != 0;
     const int64_t batch = partial_batch(options.batch);
     const lamina__rig_call one = {
-        .phase = LAMINA_TRAIN, .batch = batch, .shards = 1, .cut = {batch}};
-    const lamina__rig_call two = {
-        .phase = LAMINA_TRAIN, .batch = batch, .shards = 2, .cut = {(batch + 1) / 2, batch / 2}};
+        .phase = checker->call.phase, .batch = batch, .shards = 1, .cut = {batch}};
+    const lamina__rig_call two = {.phase = checker->call.phase,
+                                  .batch = batch,
+                                  .shards = 2,
+                                  .cut = {(batch + 1) / 2, batch / 2}};
     lamina__snapshot whole = {0}, single = {0}, parts = {0};
     lamina__rig *rig = NULL;
     bool ok = true;
@@ -297,7 +297,7 @@ lamina_status lamina__check_partial(lamina__checker *checker, lamina__rig *given
     if (status != LAMINA_OK || rig == NULL) {
         goto done;
     }
-    status = run_whole(checker, rig, &train, &whole, &ok, line);
+    status = run_whole(checker, rig, &checker->call, &whole, &ok, line);
     if (status == LAMINA_OK && ok) {
         status = one_by_one(checker, rig, one, &single, &ok, line);
     }
@@ -337,13 +337,13 @@ lamina_status lamina__check_threads(lamina__checker *checker, lamina__rig *given
     if (status != LAMINA_OK || rig == NULL) {
         goto done;
     }
-    status = run_whole(checker, rig, &train, &first, &ok, line);
+    status = run_whole(checker, rig, &checker->call, &first, &ok, line);
     if (status == LAMINA_OK && ok) {
         ok = same_samples(&loose, rig, &first, base, given->batch, true, "with two threads", line);
     }
     loose.options.rounding = 0;
     for (int time = 0; time < 4 && status == LAMINA_OK && ok; time++) {
-        status = run_whole(checker, rig, &train, &again, &ok, line);
+        status = run_whole(checker, rig, &checker->call, &again, &ok, line);
         if (status == LAMINA_OK && ok) {
             ok = same_samples(&loose, rig, &again, &first, given->batch, true,
                               "with two threads, once more", line);

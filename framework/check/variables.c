@@ -75,10 +75,10 @@ static uintptr_t code_of(const lamina__rig *rig) {
     return type->kernels != NULL ? (uintptr_t)type->kernels[0]->run : (uintptr_t)type->forward;
 }
 
-static bool run_one(lamina__rig *rig, int32_t shard, lamina__check_line *line) {
+static bool run_one(lamina__rig *rig, int32_t phase, int32_t shard, lamina__check_line *line) {
     const int64_t rest = rig->batch - 1;
     const bool couples = (rig->instance->type->flags & LAMINA_COUPLES_BATCH) != 0;
-    const lamina__rig_call call = {.phase = LAMINA_TRAIN,
+    const lamina__rig_call call = {.phase = phase,
                                    .shards = couples ? 0 : 2,
                                    .cut = {rest, 1},
                                    .one = couples ? 0 : shard + 1};
@@ -126,14 +126,14 @@ lamina_status lamina__check_variables(lamina__checker *checker, lamina__rig *giv
         status = lamina__fail_memory(checker->error, "check");
         goto done;
     }
-    if (!run_one(rig, 0, line)) {
+    if (!run_one(rig, checker->call.phase, 0, line)) {
         goto done;
     }
     status = copy_segments(&plugin, checker->error);
     if (status == LAMINA_OK && !lamina__rig_draw(rig, checker->options.seed + 1, &checker->from)) {
         status = lamina__fail_memory(checker->error, "check");
     }
-    if (status != LAMINA_OK || !run_one(rig, 1, line)) {
+    if (status != LAMINA_OK || !run_one(rig, checker->call.phase, 1, line)) {
         goto done;
     }
     if (changed_bytes(&plugin) > 0) {

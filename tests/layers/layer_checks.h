@@ -161,7 +161,7 @@ static inline bool layer_forward(layer_registries open, const char *type, const 
                                              .samples = {batch}};
         status = lamina__rig_create(entry, &run->from, 7, &options, &run->rig, &error);
     }
-    const lamina__rig_call call = {.phase = LAMINA_TRAIN};
+    const lamina__rig_call call = {.phase = run->from.phase};
     bool ok = status == LAMINA_OK && lamina__rig_draw(run->rig, 7, &run->from) &&
               lamina__rig_forward(run->rig, &call, &fault);
     if (!ok) {
