@@ -22,6 +22,7 @@
     X(hard_sigmoid)                                                                                \
     X(hard_swish)                                                                                  \
     X(clip)                                                                                        \
+    X(batch_norm)                                                                                  \
     X(softmax)                                                                                     \
     X(softmax_loss)
 

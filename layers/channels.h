@@ -1,0 +1,68 @@
+/* Sums and maps channel by channel, for the norms: over pixels that lie one after the other in
+ * memory, each with all its channels.
+ *
+ * A few pixels together are a wide row, so that few channels fill vectors, too: of 16 channels 16
+ * pixels make a row of 256 numbers. Sums are kept for each place of a row and added up at the end,
+ * half to half; so their order follows from the sizes alone, whatever vectors the compiler makes of
+ * a loop. Arrays called wide are of such a row; the first of them, `channels` long, are a
+ * channel's. */
+#ifndef LAMINA_LAYERS_CHANNELS_H
+#define LAMINA_LAYERS_CHANNELS_H
+
+#include "layers/real.h"
+
+typedef struct lamina__channels {
+    int64_t channels;
+    int64_t pixels; /* in a wide row, a power of two */
+    int64_t width;  /* numbers in a wide row */
+} lamina__channels;
+
+/* Rows for so many pixels at a time. Fewer pixels never have wider rows. */
+static inline lamina__channels lamina__channels_for(int64_t channels, int64_t pixels) {
+    lamina__channels rows = {channels, 1, channels};
+    while (rows.width < 256 && 2 * rows.pixels <= pixels) {
+        rows.pixels *= 2;
+        rows.width *= 2;
+    }
+    return rows;
+}
+
+/* Numbers that an array in scratch takes, so that the next one begins at 64 bytes again. */
+static inline int64_t lamina__channels_room(int64_t n) {
+    return (n + 15) / 16 * 16;
+}
+
+/* Each wide:
+ *   forward   y = (x - mean) scale + bias, and max(0, y) with relu
+ *   backward  dx = dy scale + (x - mean) slope + offset, where with relu dy counts as 0 wherever
+ *             forward's y is not above 0 */
+typedef struct lamina__channel_map {
+    lamina_real *mean, *scale, *bias, *slope, *offset; /* slope: NULL where it is 0, offset, too */
+    int32_t relu;
+} lamina__channel_map;
+
+/* Fills a wide array from its first `channels` numbers. */
+void LAMINA__REAL_NAME(channels_widen)(const lamina__channels *, lamina_real *wide);
+
+/* Of each channel: a number `shift` near its mean (the mean of its first pixels), the sum of
+ * x - shift, and that of its square. As shift is a mean of numbers that are in the sums, the square
+ * of the sum is at most pixels / 8 times as large as what is left of the squares without it: no
+ * mean, however far from 0, costs more digits than that. shift, sum and square are wide, what is
+ * behind the channels is working memory. */
+void LAMINA__REAL_NAME(channels_moments)(const lamina__channels *, const lamina_real *x,
+                                         int64_t pixels, lamina_real *shift, lamina_real *sum,
+                                         lamina_real *square);
+
+/* Of each channel the sum of dy, and of dy (x - mean); `relu`: of dy as the map's backward sees it.
+ * sum and product are wide, as above. */
+void LAMINA__REAL_NAME(channels_products)(const lamina__channels *, const lamina__channel_map *,
+                                          const lamina_real *x, const lamina_real *dy,
+                                          int64_t pixels, lamina_real *sum, lamina_real *product);
+
+void LAMINA__REAL_NAME(channels_forward)(const lamina__channels *, const lamina__channel_map *,
+                                         const lamina_real *x, lamina_real *y, int64_t pixels);
+void LAMINA__REAL_NAME(channels_backward)(const lamina__channels *, const lamina__channel_map *,
+                                          const lamina_real *x, const lamina_real *dy,
+                                          lamina_real *dx, int64_t pixels);
+
+#endif
