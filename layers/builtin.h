@@ -23,6 +23,8 @@
     X(hard_swish)                                                                                  \
     X(clip)                                                                                        \
     X(batch_norm)                                                                                  \
+    X(group_norm)                                                                                  \
+    X(instance_norm)                                                                               \
     X(softmax)                                                                                     \
     X(softmax_loss)
 
