@@ -25,6 +25,7 @@
     X(batch_norm)                                                                                  \
     X(group_norm)                                                                                  \
     X(instance_norm)                                                                               \
+    X(layer_norm)                                                                                  \
     X(softmax)                                                                                     \
     X(softmax_loss)
 
