@@ -26,6 +26,7 @@
     X(group_norm)                                                                                  \
     X(instance_norm)                                                                               \
     X(layer_norm)                                                                                  \
+    X(lrn)                                                                                         \
     X(softmax)                                                                                     \
     X(softmax_loss)
 
