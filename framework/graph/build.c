@@ -333,7 +333,8 @@ static void note_other_kernels(const lamina__instance *instance,
     }
 }
 
-/* The layer that alone reads layer i's output and works in place, NULL: none. */
+/* The layer that alone reads layer i's output and works in place, NULL: none. One called on the
+ * whole batch can do the work of one called by shard, but not the other way round. */
 static lamina__layer *next_in_place(lamina__net *net, int32_t i) {
     const lamina__layer *layer = &net->layers[i];
     const lamina__value *out = &net->values[layer->value_out[0]];
@@ -341,7 +342,7 @@ static lamina__layer *next_in_place(lamina__net *net, int32_t i) {
         return NULL;
     }
     lamina__layer *next = &net->layers[out->last_use];
-    return next->whole == layer->whole && next->value_in[0] == layer->value_out[0] &&
+    return (layer->whole || !next->whole) && next->value_in[0] == layer->value_out[0] &&
                    lamina__net_in_place(net, out->last_use)
                ? next
                : NULL;
@@ -369,6 +370,7 @@ static lamina_status bind_layer(lamina__net *net, int32_t i, lamina_error *error
     }
     if (layer->instance->fuses) {
         next->fused = true;
+        next->fused_backward = layer->instance->fuses_backward;
     }
     return status;
 }

@@ -119,6 +119,9 @@ static lamina_status backward_lane(lamina__net *net, int32_t i, int32_t l, int32
     lamina__layer *layer = &net->layers[i];
     lamina__lane *lane = &layer->lanes[l];
     lamina_status status = LAMINA_OK;
+    if (layer->fused_backward) {
+        return LAMINA_OK;
+    }
     for (int pass = LAMINA__N_PASSES - 1; status == LAMINA_OK && pass > 0; pass--) {
         if (!lamina__instance_has_pass(layer->instance, pass, &lane->io)) {
             continue;

@@ -58,10 +58,11 @@ typedef struct lamina__lane {
 typedef struct lamina__layer {
     lamina__instance *instance;
     const lamina__layer_spec *spec;
-    bool whole;    /* called once, on the whole batch */
-    bool backward; /* its backward pass is run */
-    bool fused;    /* the layer before computes its forward pass, too */
-    bool frozen;   /* its weights and running state stay as they are */
+    bool whole;          /* called once, on the whole batch */
+    bool backward;       /* its backward pass is run */
+    bool fused;          /* the layer before computes its forward pass, too, */
+    bool fused_backward; /* and its backward pass */
+    bool frozen;         /* its weights and running state stay as they are */
     int32_t value_in[LAMINA__MAX_INPUTS], value_out[LAMINA__MAX_OUTPUTS];
     /* Where a gradient is not the first to reach its value: it goes here and is added. store -1:
      * written directly. */

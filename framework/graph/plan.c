@@ -88,7 +88,24 @@ static void extend(lamina__store *store, int32_t last) {
     }
 }
 
-/* Common when a whole-batch layer touches it, or when it is what comes out of the network. */
+/* Could layer i write over its input, as far as who reads that is concerned? */
+static bool may_overwrite(const lamina__net *net, int32_t i) {
+    const lamina__layer *layer = &net->layers[i];
+    const uint32_t flags = layer->instance->type->flags;
+    const lamina__value *in = &net->values[layer->value_in[0]];
+    if (net->options.keep_all || (flags & LAMINA_IN_PLACE) == 0 || in->producer < 0 ||
+        in->n_uses != 1) {
+        return false;
+    }
+    if (layer->backward && (flags & LAMINA_NEEDS_INPUT) != 0) {
+        return false;
+    }
+    const lamina__layer *producer = &net->layers[in->producer];
+    return !producer->backward || (producer->instance->type->flags & LAMINA_NEEDS_OUTPUT) == 0;
+}
+
+/* Common when a whole-batch layer touches it, when it is what comes out of the network, or when a
+ * layer writes it over what is common. */
 static lamina__place place_of(const lamina__net *net, int32_t v) {
     const lamina__value *value = &net->values[v];
     if (value->producer < 0) {
@@ -107,7 +124,10 @@ static lamina__place place_of(const lamina__net *net, int32_t v) {
             }
         }
     }
-    return LAMINA__PLACE_SHARD;
+    const lamina__layer *producer = &net->layers[value->producer];
+    return v == producer->value_out[0] && may_overwrite(net, value->producer)
+               ? place_of(net, producer->value_in[0])
+               : LAMINA__PLACE_SHARD;
 }
 
 /* The last moment anyone reads the value. */
@@ -136,20 +156,9 @@ static int32_t value_end(const lamina__net *net, int32_t v, lamina__place place)
 
 bool lamina__net_in_place(const lamina__net *net, int32_t i) {
     const lamina__layer *layer = &net->layers[i];
-    const uint32_t flags = layer->instance->type->flags;
     const lamina__value *in = &net->values[layer->value_in[0]];
-    if (net->options.keep_all || (flags & LAMINA_IN_PLACE) == 0 || in->producer < 0 ||
-        in->n_uses != 1) {
-        return false;
-    }
-    if (layer->backward && (flags & LAMINA_NEEDS_INPUT) != 0) {
-        return false;
-    }
-    const lamina__layer *producer = &net->layers[in->producer];
-    if (producer->backward && (producer->instance->type->flags & LAMINA_NEEDS_OUTPUT) != 0) {
-        return false;
-    }
-    return place_of(net, layer->value_in[0]) == place_of(net, layer->value_out[0]) &&
+    return may_overwrite(net, i) &&
+           place_of(net, layer->value_in[0]) == place_of(net, layer->value_out[0]) &&
            sample_bytes(&in->shape) == sample_bytes(&net->values[layer->value_out[0]].shape);
 }
 

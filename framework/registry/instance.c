@@ -357,7 +357,11 @@ lamina_status lamina__instance_bind(lamina__instance *instance,
             continue;
         }
         setup.fused = can_fuse(instance, bound) ? instance->next : NULL;
-        instance->fuses = instance->fuses || setup.fused != NULL;
+        if (setup.fused != NULL) {
+            const uint32_t both = LAMINA_KERNEL_TOGETHER | LAMINA_KERNEL_FUSES_BACKWARD;
+            instance->fuses = 1;
+            instance->fuses_backward = (bound->kernel->flags & both) == both;
+        }
         const int32_t made =
             bound->kernel->create(instance->self, &call.base, &setup, bound->passes, &bound->state);
         const lamina_status status = outcome(&call, made, "a kernel's create()");

@@ -67,7 +67,8 @@ typedef struct lamina__instance {
     double multiply_adds; /* forward, one sample */
 
     const char *next; /* type of the only layer that reads out[0], when it works in place; NULL */
-    int32_t fuses;    /* 1: the forward kernel does the forward pass of that layer, too */
+    int32_t fuses;    /* 1: the forward kernel does the forward pass of that layer, too, */
+    int32_t fuses_backward; /* 1: and its backward kernel the backward pass */
 
     lamina_kernel plain; /* stands for forward and backward of a type without kernels */
     const lamina_kernel *plain_list[2];

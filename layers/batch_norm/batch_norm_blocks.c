@@ -317,13 +317,16 @@ static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t p
     return lamina__spread(call, bn->threads, w.cut.n, 1, write_d_in, &w);
 }
 
+static const char *const fuses[] = {"relu", NULL};
+
 const lamina_kernel lamina__batch_norm_blocks = {
     .struct_size = sizeof(lamina_kernel),
     .name = "blocks",
     .doc = "Sums of blocks of pixels, in vectors; two passes over memory each way.",
     .passes = LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA | LAMINA_PASS_BACKWARD_WEIGHTS,
-    .flags = LAMINA_KERNEL_TOGETHER,
+    .flags = LAMINA_KERNEL_TOGETHER | LAMINA_KERNEL_FUSES_BACKWARD,
     .create = create,
-    .run = run};
+    .run = run,
+    .fuses = fuses};
 
 #endif

@@ -346,6 +346,21 @@ static void fused_relu(void) {
                                          "- relu\n"
                                          "- linear: {units: 5}\n"
                                          "- softmax_loss\n";
+    /* batch_norm, on the whole batch, does relu's backward pass as well. */
+    static const char *const normed = "- conv: {filters: 9, kernel: 3, padding: 1}\n"
+                                      "- batch_norm: {name: bn}\n"
+                                      "- relu: {name: r}\n"
+                                      "- conv: {filters: 9, kernel: 3, padding: 1}\n"
+                                      "- batch_norm\n"
+                                      "- test_add: {from: [batch_norm2, r]}\n"
+                                      "- relu\n"
+                                      "- batch_norm\n"
+                                      "- relu\n"
+                                      "- linear: {units: 12}\n"
+                                      "- batch_norm\n"
+                                      "- relu\n"
+                                      "- linear: {units: 5}\n"
+                                      "- softmax_loss\n";
     compare_memory_plans(layers, 1, "winograd");
     compare_memory_plans(layers, 3, "winograd");
     compare_memory_plans("- conv: {filters: 21, kernel: 3, padding: 1}\n"
@@ -355,6 +370,8 @@ static void fused_relu(void) {
                          2, "planes");
     compare_memory_plans(layers, 3, "taps");
     compare_memory_plans(depthwise, 1, "depthwise");
+    compare_memory_plans(normed, 1, "blocks");
+    compare_memory_plans(normed, 2, "blocks");
 
     static const int32_t expected[] = {0, 1, 0, 1, 0, 0, 0, 0, 0};
     for (int keep_all = 0; keep_all < 2; keep_all++) {
@@ -365,6 +382,20 @@ static void fused_relu(void) {
         CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
         for (int32_t i = 0; i < lamina__net_n_layers(t.net); i++) {
             CU_ASSERT_EQUAL(lamina__net_layer(t.net, i)->fuses, keep_all ? 0 : expected[i]);
+        }
+        test_net_free(&t);
+    }
+    for (int keep_all = 0; keep_all < 2; keep_all++) {
+        static const int32_t normed_expected[] = {0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0};
+        lamina__net_options options = options_for(2, 2);
+        options.kernels = NULL;
+        options.keep_all = keep_all;
+        test_net t = test_net_make(normed, &options);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+        for (int32_t i = 0; i < lamina__net_n_layers(t.net); i++) {
+            const lamina__instance *layer = lamina__net_layer(t.net, i);
+            CU_ASSERT_EQUAL(layer->fuses, keep_all ? 0 : normed_expected[i]);
+            CU_ASSERT_EQUAL(layer->fuses_backward, layer->fuses);
         }
         test_net_free(&t);
     }

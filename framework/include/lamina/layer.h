@@ -293,7 +293,11 @@ enum {
     /* prepare() does part io->part of io->parts of its work; it is called for all parts, at once
      * and each with scratch of its own. Without it the whole is done in one call. For built-in
      * layers, likewise. */
-    LAMINA_KERNEL_SHARES_PREPARE = 1u << 3
+    LAMINA_KERNEL_SHARES_PREPARE = 1u << 3,
+    /* With LAMINA_KERNEL_TOGETHER: what it fuses it does backward, too. Its d_out is then the
+     * gradient of the fused layer's output, whose backward() is not called. For built-in layers,
+     * likewise. */
+    LAMINA_KERNEL_FUSES_BACKWARD = 1u << 4
 };
 
 /* One way to compute a layer. A layer with several lists them in order of preference, the plain-C
@@ -320,7 +324,8 @@ typedef struct lamina_kernel {
      * 0: once. */
     double rounding;
     /* Types without parameters whose forward() the forward pass can do along with its own, such as
-     * "relu", NULL-terminated; NULL: none. Their backward() is called as ever. */
+     * "relu", NULL-terminated; NULL: none. Their backward() is called as ever, unless
+     * LAMINA_KERNEL_FUSES_BACKWARD says otherwise. */
     const char *const *fuses;
 } lamina_kernel;
 
