@@ -75,7 +75,7 @@ static void look_at_stores(chooser *c) {
         }
         for (int32_t k = 0; k < layer->instance->n_out; k++) {
             store_use *use = &c->stores[store_of(net, layer->value_out[k])];
-            note_use(use, forward, backward, layer->backward && (flags & LAMINA_NEEDS_OUTPUT) != 0);
+            note_use(use, forward, backward, lamina__plan_needs_output(layer));
             use->multiply_adds += layer->instance->multiply_adds;
             use->can = use->can && can_repeat(layer);
         }

@@ -176,6 +176,8 @@ bool lamina__net_in_place(const lamina__net *, int32_t i);
 /* Times of the plan's clocks, see plan.c. */
 int32_t lamina__plan_forward_time(const lamina__net *, lamina__place, int32_t layer);
 int32_t lamina__plan_backward_time(const lamina__net *, lamina__place, int32_t layer);
+/* Does its backward pass read its output? */
+bool lamina__plan_needs_output(const lamina__layer *);
 /* Its number, -1: no memory. */
 int32_t lamina__plan_add_store(lamina__net *, lamina__place, const lamina_shape *, int32_t first,
                                int32_t last);

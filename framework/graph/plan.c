@@ -130,12 +130,17 @@ static lamina__place place_of(const lamina__net *net, int32_t v) {
                : LAMINA__PLACE_SHARD;
 }
 
+bool lamina__plan_needs_output(const lamina__layer *layer) {
+    return layer->backward && !layer->fused_backward &&
+           (layer->instance->type->flags & LAMINA_NEEDS_OUTPUT) != 0;
+}
+
 /* The last moment anyone reads the value. */
 static int32_t value_end(const lamina__net *net, int32_t v, lamina__place place) {
     const lamina__value *value = &net->values[v];
     const lamina__layer *producer = &net->layers[value->producer];
     int32_t end = lamina__plan_forward_time(net, place, value->producer);
-    if (producer->backward && (producer->instance->type->flags & LAMINA_NEEDS_OUTPUT) != 0) {
+    if (lamina__plan_needs_output(producer)) {
         end = lamina__plan_backward_time(net, place, value->producer);
     }
     for (int32_t i = value->producer + 1; i <= value->last_use; i++) {

@@ -198,7 +198,7 @@ const lamina_layer_type LAMINA__LAYER(batch_norm) = {
     .name = "batch_norm",
     .doc = "Gives each channel mean 0 and variance 1 over the batch, then a learned scale and "
            "shift.",
-    .flags = LAMINA_NEEDS_INPUT | LAMINA_COUPLES_BATCH,
+    .flags = LAMINA_NEEDS_INPUT | LAMINA_COUPLES_BATCH | LAMINA_REPEATS,
     .state_version = 1,
     .min_in = 1,
     .max_in = 1,

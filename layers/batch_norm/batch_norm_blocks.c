@@ -278,7 +278,7 @@ static void make_backward(work *w) {
 
 static int32_t forward(work *w, lamina_call *call) {
     int32_t status = lamina__batch_norm_check(w->bn, call, w->io);
-    if (status == LAMINA_OK && w->io->phase == LAMINA_TRAIN) {
+    if (status == LAMINA_OK && w->io->phase == LAMINA_TRAIN && !w->io->again) {
         status = lamina__spread(call, w->bn->threads, w->cut.n, 1, sum_moments, w);
         join_all_moments(w);
         lamina__batch_norm_of_batch(w->bn, w->io, w->first, w->second, w->moments);

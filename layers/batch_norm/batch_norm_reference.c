@@ -144,7 +144,7 @@ static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t p
     }
     if (pass == LAMINA_PASS_FORWARD) {
         int32_t status = LAMINA__REAL_NAME(batch_norm_check)(bn, call, io);
-        if (status == LAMINA_OK && training) {
+        if (status == LAMINA_OK && training && !io->again) {
             status = lamina__spread(call, bn->threads, channels, 1, sum_moments, &w);
             LAMINA__REAL_NAME(batch_norm_of_batch)(bn, io, w.sum, w.square, w.moments);
         }
