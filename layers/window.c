@@ -32,6 +32,16 @@ static int32_t check_counts(lamina_call *call, const lamina__window_config *conf
     return LAMINA_OK;
 }
 
+/* What the config says of axis i, 0: y, 1: x. */
+static void configure(const lamina__window_config *config, int i, lamina__axis *axis) {
+    axis->kernel = config->kernel->value[i];
+    axis->stride = config->stride->word == 0 ? axis->kernel : config->stride->value[i];
+    axis->dilation = config->dilation->value[i];
+    axis->extent = (axis->kernel - 1) * axis->dilation + 1;
+    axis->pad_begin = config->padding->value[i];
+    axis->pad_end = config->padding->value[config->padding->count == 4 ? 2 + i : i];
+}
+
 /* Padding that makes out = ceil(in / stride), the smaller half first. */
 static void pad_same(lamina__axis *axis) {
     const int64_t out = (axis->in - 1) / axis->stride + 1;
@@ -41,11 +51,21 @@ static void pad_same(lamina__axis *axis) {
     axis->pad_end = total - total / 2;
 }
 
+/* Pixels that a window can move by inside the padded image; negative: it does not fit. */
+static int64_t room_of(const lamina__axis *axis) {
+    return axis->in + axis->pad_begin + axis->pad_end - axis->extent;
+}
+
+/* With ceil_mode one window is let pass the end by less than a stride, though it is the first. */
+static int32_t fits(const lamina__axis *axis, int32_t ceil_mode) {
+    return room_of(axis) + (ceil_mode ? axis->stride - 1 : 0) >= 0;
+}
+
 /* out = floor or ceil of (in + padding - extent) / stride, + 1. */
 static void count_windows(lamina__axis *axis, int32_t ceil_mode) {
-    const int64_t room = axis->in + axis->pad_begin + axis->pad_end - axis->extent;
-    axis->out = room / axis->stride + 1;
-    if (ceil_mode && room % axis->stride != 0 &&
+    const int64_t room = room_of(axis);
+    axis->out = room < 0 ? 1 : room / axis->stride + 1;
+    if (ceil_mode && room > 0 && room % axis->stride != 0 &&
         axis->out * axis->stride < axis->in + axis->pad_begin) {
         axis->out++; /* the window after the last whole one begins inside, before the far padding */
     }
@@ -80,22 +100,14 @@ int32_t LAMINA__REAL_NAME(window_setup)(lamina_call *call, const lamina__window_
     if (status != LAMINA_OK) {
         return status;
     }
-    const int32_t same = config->padding->word == 0;
-    const int64_t *pad = config->padding->value;
     lamina__axis *const axes[2] = {&window->y, &window->x};
 
     for (int i = 0; i < 2; i++) {
         lamina__axis *axis = axes[i];
         axis->in = in->dim[2 + i];
-        axis->kernel = config->kernel->value[i];
-        axis->stride = config->stride->word == 0 ? axis->kernel : config->stride->value[i];
-        axis->dilation = config->dilation->value[i];
-        axis->extent = (axis->kernel - 1) * axis->dilation + 1;
-        if (same) {
+        configure(config, i, axis);
+        if (config->padding->word == 0) {
             pad_same(axis);
-        } else {
-            axis->pad_begin = pad[i];
-            axis->pad_end = config->padding->count == 4 ? pad[2 + i] : pad[i];
         }
         const int64_t most = axis->pad_begin > axis->pad_end ? axis->pad_begin : axis->pad_end;
         if (config->half_padding && most > axis->extent / 2) {
@@ -106,7 +118,7 @@ int32_t LAMINA__REAL_NAME(window_setup)(lamina_call *call, const lamina__window_
         }
     }
     for (int i = 0; i < 2; i++) {
-        if (axes[i]->extent > axes[i]->in + axes[i]->pad_begin + axes[i]->pad_end) {
+        if (!fits(axes[i], config->ceil_mode)) {
             return fail_to_fit(call, window);
         }
         count_windows(axes[i], config->ceil_mode);

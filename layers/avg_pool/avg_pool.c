@@ -3,7 +3,7 @@
  *   y[n,c,i,j] = 1/D[i,j] * sum over u,v of x[n, c, i*stride + u - padding, j*stride + v - padding]
  *
  * with x read as 0 outside the image. The divisor D[i,j] is the number of the window's positions
- * inside the padded image with count_padding, or inside the image without it. So
+ * inside the padded image with count_include_pad, or inside the image without it. So
  *
  *   dx[n,c,p,q] = sum over the windows i,j that cover p,q of dy[n,c,i,j] / D[i,j]
  *
@@ -25,10 +25,10 @@ static const lamina_param params[] = {
                                           "[top, left, bottom, right], at most half the kernel; "
                                           "`same` makes the output ceil(input / stride) pixels."),
     LAMINA__CEIL_MODE_PARAM(FIELD(ceil_mode)),
-    {.name = "count_padding",
+    {.name = "count_include_pad",
      .doc = "Whether the zeros of the padding count in the mean.",
      .type = LAMINA_BOOL,
-     .offset = FIELD(count_padding),
+     .offset = FIELD(count_include_pad),
      .def = "true"},
 };
 
@@ -53,7 +53,7 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
                                 "needs image input (N, C, H, W), got %d dimensions", (int)in->ndim);
     }
     pool->channels = in->dim[1];
-    pool->count_padding = config->count_padding;
+    pool->count_include_pad = config->count_include_pad;
     pool->threads = setup->threads;
     const int32_t status =
         LAMINA__REAL_NAME(window_setup)(call,
@@ -86,13 +86,13 @@ typedef struct span {
     int64_t begin, end, divisor;
 } span;
 
-static inline span window_span(const lamina__axis *axis, int64_t o, int32_t count_padding) {
+static inline span window_span(const lamina__axis *axis, int64_t o, int32_t count_include_pad) {
     const int64_t first = o * axis->stride - axis->pad_begin;
     const int64_t last = first + axis->kernel;
     const int64_t padded = axis->in + axis->pad_end;
     span s = {.begin = first > 0 ? first : 0, .end = last < axis->in ? last : axis->in};
 
-    s.divisor = count_padding ? (last < padded ? last : padded) - first : s.end - s.begin;
+    s.divisor = count_include_pad ? (last < padded ? last : padded) - first : s.end - s.begin;
     return s;
 }
 
@@ -101,11 +101,11 @@ LAMINA__VECTOR_CLONES
 static void forward_row(const lamina__avg_pool *pool, const lamina_real *restrict in, int64_t oy,
                         lamina_real *restrict out) {
     const lamina__axis *x_axis = &pool->window.x;
-    const span y = window_span(&pool->window.y, oy, pool->count_padding);
+    const span y = window_span(&pool->window.y, oy, pool->count_include_pad);
     const int64_t channels = pool->channels;
 
     for (int64_t ox = 0; ox < x_axis->out; ox++, out += channels) {
-        const span x = window_span(x_axis, ox, pool->count_padding);
+        const span x = window_span(x_axis, ox, pool->count_include_pad);
         const lamina_real divisor = (lamina_real)(y.divisor * x.divisor);
         for (int64_t c = 0; c < channels; c++) {
             out[c] = 0;
@@ -129,11 +129,11 @@ LAMINA__VECTOR_CLONES
 static void backward_row(const lamina__avg_pool *pool, const lamina_real *restrict d_out,
                          int64_t oy, lamina_real *restrict d_in) {
     const lamina__axis *x_axis = &pool->window.x;
-    const span y = window_span(&pool->window.y, oy, pool->count_padding);
+    const span y = window_span(&pool->window.y, oy, pool->count_include_pad);
     const int64_t channels = pool->channels;
 
     for (int64_t ox = 0; ox < x_axis->out; ox++, d_out += channels) {
-        const span x = window_span(x_axis, ox, pool->count_padding);
+        const span x = window_span(x_axis, ox, pool->count_include_pad);
         const lamina_real divisor = (lamina_real)(y.divisor * x.divisor);
         for (int64_t row = y.begin; row < y.end; row++) {
             for (int64_t column = x.begin; column < x.end; column++) {
@@ -214,7 +214,7 @@ static const lamina_kernel *const kernels[] = {
 static const char *const cases[] = {
     "{input: [2, 3, 6, 6], params: {kernel: 2}}",
     "{input: [2, 5, 7, 8], params: {kernel: 3, stride: 2, padding: 1}}",
-    "{input: [2, 5, 7, 8], params: {kernel: 3, stride: 2, padding: 1, count_padding: false}}",
+    "{input: [2, 5, 7, 8], params: {kernel: 3, stride: 2, padding: 1, count_include_pad: false}}",
     "{input: [1, 17, 6, 5], params: {kernel: [3, 2], stride: [2, 2], padding: [1, 0], "
     "ceil_mode: true}}",
     "{input: [3, 2, 4, 4], params: {kernel: 4}}",

@@ -8,8 +8,9 @@
 #include "layers/window_onednn.h"
 
 static lamina__onednn_spec spec_of(const lamina__avg_pool *pool) {
-    return (lamina__onednn_spec){.operation = pool->count_padding ? LAMINA__ONEDNN_AVG_POOL_INCLUDE
-                                                                  : LAMINA__ONEDNN_AVG_POOL_EXCLUDE,
+    return (lamina__onednn_spec){.operation = pool->count_include_pad
+                                                  ? LAMINA__ONEDNN_AVG_POOL_INCLUDE
+                                                  : LAMINA__ONEDNN_AVG_POOL_EXCLUDE,
                                  .in_channels = pool->channels,
                                  .out_channels = pool->channels,
                                  .y = lamina__onednn_axis_of(&pool->window.y),
@@ -21,7 +22,7 @@ static int32_t applies(const void *self, const lamina_setup *setup, uint32_t pas
     const lamina__axis *y = &pool->window.y, *x = &pool->window.x;
     const lamina__onednn_spec spec = spec_of(pool);
 
-    if (pool->count_padding && (y->overhang > y->pad_end || x->overhang > x->pad_end)) {
+    if (pool->count_include_pad && (y->overhang > y->pad_end || x->overhang > x->pad_end)) {
         return 0;
     }
     return lamina__onednn_applies(&spec, setup, pass);

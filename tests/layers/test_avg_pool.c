@@ -9,22 +9,24 @@ static void windows(void) {
         {"{kernel: 2, stride: 2}", "[2, 1, 7, 5]"},
         {"{kernel: 3, stride: 2}", "[2, 17, 7, 7]"},
         {"{kernel: 3, stride: 1, padding: 1}", "[2, 2, 4, 5]"},
-        {"{kernel: 3, stride: 1, padding: 1, count_padding: false}", "[2, 2, 4, 5]"},
+        {"{kernel: 3, stride: 1, padding: 1, count_include_pad: false}", "[2, 2, 4, 5]"},
         {"{kernel: [3, 2], stride: [1, 2], padding: [1, 0]}", "[2, 3, 5, 6]"},
         {"{kernel: 2, stride: 3}", "[2, 2, 8, 7]"},
         {"{kernel: 1}", "[2, 3, 1, 1]"},
         {"{kernel: 4}", "[1, 5, 4, 4]"},
         {"{kernel: 3, stride: 2, padding: same}", "[2, 2, 5, 8]"},
-        {"{kernel: 3, padding: [1, 0, 0, 1], count_padding: false}", "[1, 2, 5, 5]"},
+        {"{kernel: 3, padding: [1, 0, 0, 1], count_include_pad: false}", "[1, 2, 5, 5]"},
         {"{kernel: 2, ceil_mode: true}", "[2, 3, 5, 7]"},
-        {"{kernel: 2, ceil_mode: true, count_padding: false}", "[2, 3, 5, 7]"},
+        {"{kernel: 2, ceil_mode: true, count_include_pad: false}", "[2, 3, 5, 7]"},
         {"{kernel: 3, stride: 2, padding: 1, ceil_mode: true}", "[2, 16, 6, 6]"},
+        {"{kernel: 3, stride: 2, ceil_mode: true}", "[2, 17, 2, 5]"}, /* larger than the image */
+        {"{kernel: 4, stride: 3, ceil_mode: true, count_include_pad: false}", "[1, 3, 2, 3]"},
     };
     LAYER_CHECK("avg_pool", cases);
 }
 
 /* kernel 3, stride 2, padding 1: 5 -> 3. Padding counts as zeros, or does not count. */
-static void formula_case(layer_registries open, const char *text, bool count_padding) {
+static void formula_case(layer_registries open, const char *text, bool count_include_pad) {
     layer_run run;
     double worst = 0;
     if (layer_forward(open, "avg_pool", text, &run)) {
@@ -40,7 +42,7 @@ static void formula_case(layer_registries open, const char *text, bool count_pad
                     inside++;
                 }
             }
-            double error = fabs(sum / (count_padding ? 9 : inside) -
+            double error = fabs(sum / (count_include_pad ? 9 : inside) -
                                 layer_at(&run, LAMINA__ROLE_OUT, 0, n, c, oy, ox));
             worst = fmax(worst, error);
         }
@@ -53,11 +55,11 @@ static void formula_matches(void) {
     layer_registries open = layer_open();
     formula_case(open,
                  "{input: [2, 3, 5, 5], params: {kernel: 3, stride: 2, padding: 1, "
-                 "count_padding: true}}",
+                 "count_include_pad: true}}",
                  true);
     formula_case(open,
                  "{input: [2, 3, 5, 5], params: {kernel: 3, stride: 2, padding: 1, "
-                 "count_padding: false}}",
+                 "count_include_pad: false}}",
                  false);
     layer_close(open);
 }
@@ -69,8 +71,9 @@ static void own(void) {
 static void refuses(void) {
     layer_refuses("avg_pool", "{input: [2, 3], params: {kernel: 2}}", "image");
     layer_refuses("avg_pool", "{input: [2, 3, 4, 4], params: {kernel: 5}}", "kernel 5");
-    layer_refuses("avg_pool", "{input: [2, 3, 4, 4], params: {kernel: 2, count_padding: maybe}}",
-                  "count_padding");
+    layer_refuses("avg_pool",
+                  "{input: [2, 3, 4, 4], params: {kernel: 2, count_include_pad: maybe}}",
+                  "count_include_pad");
 }
 
 LAMINA_TESTS({"windows", windows}, {"matches the formula", formula_matches}, {"its own cases", own},

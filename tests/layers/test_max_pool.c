@@ -19,6 +19,7 @@ static void windows(void) {
         {"{kernel: 3, padding: [1, 0, 0, 1]}", "[1, 2, 5, 5]"},
         {"{kernel: 2, ceil_mode: true}", "[2, 3, 5, 7]"},
         {"{kernel: 3, stride: 2, padding: 1, ceil_mode: true}", "[2, 16, 6, 6]"},
+        {"{kernel: 3, stride: 2, ceil_mode: true}", "[2, 17, 2, 5]"}, /* larger than the image */
     };
     LAYER_CHECK("max_pool", cases);
 }
@@ -38,6 +39,8 @@ static void check_vector(void *arg) {
         {"{kernel: [2, 3]}", "[2, 19, 5, 8]"},
         {"{kernel: 3, padding: [1, 0, 0, 1]}", "[1, 18, 5, 5]"},
         {"{kernel: 2, ceil_mode: true}", "[2, 16, 5, 7]"},
+        {"{kernel: 3, ceil_mode: true}", "[2, 17, 2, 1]"}, /* windows larger than the image */
+        {"{kernel: 3, stride: 2, ceil_mode: true}", "[1, 20, 2, 6]"},
         {"{kernel: 3, stride: 2}", "[2, 17, 7, 7]"},
         {"{kernel: 3, stride: 2, padding: 1, ceil_mode: true}", "[1, 20, 6, 7]"},
         {"{kernel: 3, stride: 1, padding: 1}", "[2, 24, 4, 5]"},

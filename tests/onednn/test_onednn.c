@@ -707,7 +707,7 @@ static void test_avg_pool_ceil(void) {
                                 .threads = 1,
                                 .n_samples = 1,
                                 .samples = samples};
-    lamina__avg_pool pool = {.channels = 16, .window = {fits, over}, .count_padding = 1};
+    lamina__avg_pool pool = {.channels = 16, .window = {fits, over}, .count_include_pad = 1};
     CU_ASSERT_FALSE(lamina__avg_pool_onednn.applies(&pool, &setup, LAMINA_PASS_FORWARD));
 }
 
