@@ -6,6 +6,7 @@
 
 #define LAMINA__BUILTIN_LAYERS(X)                                                                  \
     X(conv)                                                                                        \
+    X(conv_transpose)                                                                              \
     X(linear)                                                                                      \
     X(max_pool)                                                                                    \
     X(avg_pool)                                                                                    \

@@ -125,3 +125,33 @@ int32_t LAMINA__REAL_NAME(window_setup)(lamina_call *call, const lamina__window_
     }
     return LAMINA_OK;
 }
+
+int32_t LAMINA__REAL_NAME(window_setup_transposed)(lamina_call *call,
+                                                   const lamina__window_config *config,
+                                                   const lamina_int_list *output_padding,
+                                                   const lamina_shape *in, lamina__window *window) {
+    lamina__axis *const axes[2] = {&window->y, &window->x};
+    int32_t status = check_counts(call, config);
+
+    for (int i = 0; status == LAMINA_OK && i < 2; i++) {
+        lamina__axis *axis = axes[i];
+        const int64_t more = output_padding->value[i];
+        axis->out = in->dim[2 + i];
+        configure(config, i, axis);
+        if (more >= axis->stride && more >= axis->dilation) {
+            status = call->host->fail(
+                call, LAMINA_ERROR_CONFIG,
+                "output_padding %" PRId64 " must be smaller than the stride or the dilation", more);
+        }
+        const int64_t reach = (axis->out - 1) * axis->stride + axis->extent;
+        axis->in = reach - axis->pad_begin - axis->pad_end + more;
+        axis->overhang = axis->pad_end > more ? axis->pad_end - more : 0;
+    }
+    if (status == LAMINA_OK && (window->y.in < 1 || window->x.in < 1)) {
+        status = call->host->fail(call, LAMINA_ERROR_SHAPE,
+                                  "padding cuts away all of the output of input %" PRId64
+                                  "x%" PRId64 "; use less padding or a larger kernel",
+                                  window->y.out, window->x.out);
+    }
+    return status;
+}

@@ -44,6 +44,14 @@ extern const char *const LAMINA__REAL_NAME(stride_words)[];
 int32_t LAMINA__REAL_NAME(window_setup)(lamina_call *call, const lamina__window_config *config,
                                         const lamina_shape *in, lamina__window *window);
 
+/* The same for a transposed convolution, whose *window is that of the convolution it transposes: in
+ * are the output's pixels, (input - 1) * stride - padding + extent + output_padding (one number or
+ * [height, width], smaller than the stride or the dilation), out the input's. No words. */
+int32_t LAMINA__REAL_NAME(window_setup_transposed)(lamina_call *call,
+                                                   const lamina__window_config *config,
+                                                   const lamina_int_list *output_padding,
+                                                   const lamina_shape *in, lamina__window *window);
+
 /* The k in [*begin, *end) for which window `o` reads inside the input; may be none. */
 static inline void lamina__axis_range(const lamina__axis *axis, int64_t o, int64_t *begin,
                                       int64_t *end) {

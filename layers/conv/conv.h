@@ -21,6 +21,10 @@ typedef struct lamina__conv {
     lamina__window window; /* window.y.in x window.x.in pixels -> window.y.out x window.x.out */
     int32_t bias;          /* 1: weight[1] exists */
     int32_t threads;       /* that one call may use through parallel_for */
+    /* 1: the pass backward data is the forward pass of a transposed convolution (layers/
+     * conv_transpose), so a kernel that looks at these ends it with + weight[1], (I), and max(0, .)
+     */
+    int32_t data_bias, data_relu;
 } lamina__conv;
 
 extern const lamina_kernel LAMINA__REAL_NAME(conv_reference);

@@ -438,7 +438,9 @@ static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t p
     w.k = &t->data;
     w.pack = pack_data;
     w.a = io->d_out[0]->data;
+    w.bias = conv->data_bias ? io->weight[1]->data : NULL;
     w.c = io->d_in[0]->data;
+    w.relu = conv->data_relu;
     return correlate(call, &w);
 }
 

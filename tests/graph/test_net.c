@@ -372,6 +372,16 @@ static void fused_relu(void) {
     compare_memory_plans(depthwise, 1, "depthwise");
     compare_memory_plans(normed, 1, "blocks");
     compare_memory_plans(normed, 2, "blocks");
+    static const char *const transposed = "- conv: {filters: 9, kernel: 3, stride: 2}\n"
+                                          "- conv_transpose: {filters: 8, kernel: 2, stride: 2}\n"
+                                          "- relu\n"
+                                          "- conv_transpose: {filters: 9, kernel: 3}\n"
+                                          "- relu\n"
+                                          "- linear: {units: 5}\n"
+                                          "- softmax_loss\n";
+    compare_memory_plans(transposed, 1, "taps");
+    compare_memory_plans(transposed, 1, "patches");
+    compare_memory_plans(transposed, 2, "winograd");
 
     static const int32_t expected[] = {0, 1, 0, 1, 0, 0, 0, 0, 0};
     for (int keep_all = 0; keep_all < 2; keep_all++) {

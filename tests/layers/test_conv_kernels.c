@@ -1,15 +1,7 @@
-/* All kernels of conv with each instruction set, over the shapes that break them: against the
- * double twin with everything that the checker does; and for our own the same bits in a call that
- * several threads share, and in inference. */
-#include "layer_checks.h"
+/* All kernels of conv with each instruction set, over the shapes that break them. */
+#include "kernel_checks.h"
 
-#include "layers/conv/conv.h"
-
-typedef struct shape {
-    const char *params, *input; /* as a case has them */
-} shape;
-
-static const shape shapes[] = {
+static const layer_case shapes[] = {
     /* odd sizes, 1 channel, 17 channels */
     {"{filters: 20, kernel: 3}", "[3, 1, 9, 7]"},
     {"{filters: 33, kernel: 3, padding: 1}", "[2, 17, 5, 9]"},
@@ -50,102 +42,15 @@ static const shape shapes[] = {
     {"{filters: 8, kernel: 3, groups: 8, padding: 3}", "[2, 8, 1, 1]"},
 };
 
-/* ---- Against the double twin ---- */
-
-/* Kernels of the type, oneDNN's with the best instruction set only: it does not read LAMINA_ISA. */
-static void check_all(void *arg) {
-    layer_registries open = layer_open();
-    const lamina_kernel *const *k = lamina__registry_find(open.f32, "conv")->type->kernels;
-    const char *kernels[16];
-    size_t n = 0;
-    (void)arg;
-    for (; *k != NULL; k++) {
-        if (lamina__isa_to_use() == lamina__isa_of_processor() ||
-            strcmp((*k)->name, "onednn") != 0) {
-            kernels[n++] = (*k)->name;
-        }
-    }
-    kernels[n] = NULL;
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        char text[512];
-        snprintf(text, sizeof text, "{input: %s, params: %s}", shapes[i].input, shapes[i].params);
-        layer_check_kernels(open, "conv", text, kernels);
-    }
-    layer_close(open);
-}
+static const char *const own[] = {"planes", "direct", "winograd", "depthwise", "taps", NULL};
+static kernel_table table = {"conv", shapes, sizeof shapes / sizeof *shapes, own};
 
 static void against_double(void) {
-    layer_each_isa(check_all, NULL);
-}
-
-/* ---- The same bits ---- */
-
-/* Forward, and backward when it is for training. */
-static lamina__rig *run(const lamina__type_entry *entry, const lamina__case *from,
-                        const char *kernel, int training, int threads) {
-    return layer_rig(
-        entry, from,
-        (lamina__rig_options){.kernel = kernel, .threads = threads, .training = training},
-        (lamina__rig_call){0});
-}
-
-static void same(const lamina__rig *got, const lamina__rig *expected, lamina__role role,
-                 const char *text, const char *kernel) {
-    const lamina__field *a = lamina__rig_field(got, role, 0);
-    const lamina__field *b = lamina__rig_field(expected, role, 0);
-    int64_t different = 0;
-    for (int64_t i = 0; i < a->count; i++) {
-        different += lamina__field_get(a, i) != lamina__field_get(b, i);
-    }
-    if (different > 0) {
-        printf("\n      %s, kernel %s, role %d: %lld of %lld numbers differ", text, kernel,
-               (int)role, (long long)different, (long long)a->count);
-    }
-    CU_ASSERT_EQUAL(different, 0);
-}
-
-static void check_bits(void *arg) {
-    static const char *const own[] = {"planes", "direct", "winograd", "depthwise", "taps"};
-    const lamina__type_entry *entry = arg;
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        char text[512];
-        lamina__case from;
-        snprintf(text, sizeof text, "{input: %s, params: %s}", shapes[i].input, shapes[i].params);
-        CU_ASSERT_EQUAL_FATAL(lamina__case_read(entry, text, &from, NULL), LAMINA_OK);
-        for (size_t k = 0; k < sizeof own / sizeof *own; k++) {
-            lamina__rig *one = run(entry, &from, own[k], 1, 1);
-            for (int threads = 2; threads <= 5 && lamina__rig_has_kernel(one, own[k]);
-                 threads += 3) {
-                lamina__rig *shared = run(entry, &from, own[k], 1, threads);
-                if (lamina__rig_has_kernel(shared, own[k])) {
-                    same(shared, one, LAMINA__ROLE_OUT, text, own[k]);
-                }
-                /* Some kernels leave passes to others when threads share a call. */
-                for (int pass = 1; pass < LAMINA__N_PASSES; pass++) {
-                    const char *name = lamina__instance_kernel(shared->instance, pass);
-                    if (name != NULL && strcmp(name, own[k]) == 0 &&
-                        strcmp(lamina__instance_kernel(one->instance, pass), own[k]) == 0) {
-                        same(shared, one, pass == 1 ? LAMINA__ROLE_D_IN : LAMINA__ROLE_D_WEIGHT,
-                             text, own[k]);
-                    }
-                }
-                lamina__rig_free(shared);
-            }
-            if (lamina__rig_has_kernel(one, own[k])) {
-                lamina__rig *inference = run(entry, &from, own[k], 0, 1);
-                same(inference, one, LAMINA__ROLE_OUT, text, own[k]);
-                lamina__rig_free(inference);
-            }
-            lamina__rig_free(one);
-        }
-        lamina__case_free(&from);
-    }
+    layer_each_isa(kernels_against_double, &table);
 }
 
 static void same_bits(void) {
-    layer_registries open = layer_open();
-    layer_each_isa(check_bits, (void *)(uintptr_t)lamina__registry_find(open.f32, "conv"));
-    layer_close(open);
+    layer_each_isa(kernels_same_bits, &table);
 }
 
 LAMINA_TESTS({"every kernel against the double twin", against_double},
