@@ -10,6 +10,8 @@
     X(linear)                                                                                      \
     X(max_pool)                                                                                    \
     X(avg_pool)                                                                                    \
+    X(global_avg_pool)                                                                             \
+    X(global_max_pool)                                                                             \
     X(relu)                                                                                        \
     X(leaky_relu)                                                                                  \
     X(elu)                                                                                         \
