@@ -12,6 +12,8 @@
     X(avg_pool)                                                                                    \
     X(global_avg_pool)                                                                             \
     X(global_max_pool)                                                                             \
+    X(upsample)                                                                                    \
+    X(pad)                                                                                         \
     X(relu)                                                                                        \
     X(leaky_relu)                                                                                  \
     X(elu)                                                                                         \
