@@ -220,19 +220,24 @@ static void multiply(const double *a, size_t rows, size_t cols, bool transposed,
 
 /* ---- Convolution --------------------------------------------------------------------------- */
 
-/* A 3x3 filter on a 4x4 image, with C written down as on the page. */
+/* C of a 3x3 filter on a 4x4 image, written down as on the page. */
+static void matrix_of(const double *w, double c[4][16]) {
+    const double rows[4][16] = {
+        {w[0], w[1], w[2], 0, w[3], w[4], w[5], 0, w[6], w[7], w[8], 0, 0, 0, 0, 0},
+        {0, w[0], w[1], w[2], 0, w[3], w[4], w[5], 0, w[6], w[7], w[8], 0, 0, 0, 0},
+        {0, 0, 0, 0, w[0], w[1], w[2], 0, w[3], w[4], w[5], 0, w[6], w[7], w[8], 0},
+        {0, 0, 0, 0, 0, w[0], w[1], w[2], 0, w[3], w[4], w[5], 0, w[6], w[7], w[8]}};
+    memcpy(c, rows, sizeof(rows));
+}
+
 static void test_convolution_is_a_matrix(void) {
     static layer_run r;
     for (size_t i = 0; i < N_VARIANTS; i++) {
         draw_run(&r, 1);
-        const double *w = r.weight[0], b = r.weight[1][0];
-        const double c[4][16] = {
-            {w[0], w[1], w[2], 0, w[3], w[4], w[5], 0, w[6], w[7], w[8], 0, 0, 0, 0, 0},
-            {0, w[0], w[1], w[2], 0, w[3], w[4], w[5], 0, w[6], w[7], w[8], 0, 0, 0, 0},
-            {0, 0, 0, 0, w[0], w[1], w[2], 0, w[3], w[4], w[5], 0, w[6], w[7], w[8], 0},
-            {0, 0, 0, 0, 0, w[0], w[1], w[2], 0, w[3], w[4], w[5], 0, w[6], w[7], w[8]}};
-        double y[4], dx[16], db = 0;
+        const double b = r.weight[1][0];
+        double c[4][16], y[4], dx[16], db = 0;
 
+        matrix_of(r.weight[0], c);
         run_layer(&variants[i], "conv", "{input: [1, 1, 4, 4], params: {filters: 1, kernel: 3}}",
                   &r);
         multiply(&c[0][0], 4, 16, false, r.in, y);
@@ -244,6 +249,77 @@ static void test_convolution_is_a_matrix(void) {
         multiply(&c[0][0], 4, 16, true, r.d_out, dx);
         SAME(&variants[i], r.d_in, dx, 16);
         SAME(&variants[i], r.d_weight[1], &db, 1);
+    }
+}
+
+/* The same C, transposed, makes a 4x4 image of a 2x2 one: y = C^T x + b, dx = C dy. */
+static void test_transposed_convolution(void) {
+    static layer_run r, of_conv;
+    for (size_t i = 0; i < N_VARIANTS; i++) {
+        double c[4][16], y[16], dx[4], db = 0;
+        draw_run(&r, 12);
+        matrix_of(r.weight[0], c);
+        run_layer(&variants[i], "conv_transpose",
+                  "{input: [1, 1, 2, 2], params: {filters: 1, kernel: 3}}", &r);
+        multiply(&c[0][0], 4, 16, true, r.in, y);
+        for (size_t p = 0; p < 16; p++) {
+            y[p] += r.weight[1][0];
+            db += r.d_out[p];
+        }
+        SAME(&variants[i], r.out, y, 16);
+        multiply(&c[0][0], 4, 16, false, r.d_out, dx);
+        SAME(&variants[i], r.d_in, dx, 4);
+        SAME(&variants[i], r.d_weight[1], &db, 1);
+        /* the filter's gradient is that of the convolution of dy, with the gradient x */
+        draw_run(&of_conv, 13);
+        memcpy(of_conv.in, r.d_out, sizeof(r.d_out));
+        memcpy(of_conv.d_out, r.in, sizeof(r.in));
+        run_layer(&variants[i], "conv", "{input: [1, 1, 4, 4], params: {filters: 1, kernel: 3}}",
+                  &of_conv);
+        SAME(&variants[i], r.d_weight[0], of_conv.d_weight[0], 9);
+    }
+}
+
+/* Channels, stride, padding, dilation and output padding: C^T for one sample, (3*8*10) x (2*3*4),
+ * and the matrix of y as a function of the filters, (3*8*10) x (2*3*3*2). */
+static void test_transposed_with_everything(void) {
+    enum { I = 2, H = 3, W = 4, O = 3, KH = 3, KW = 2, OH = 8, OW = 10 };
+    static double a[O * OH * OW][I * H * W], p[O * OH * OW][I * O * KH * KW];
+    static layer_run r;
+
+    for (size_t n = 0; n < N_VARIANTS; n++) {
+        double y[O * OH * OW], dx[I * H * W], dw[I * O * KH * KW], db[O] = {0};
+        draw_run(&r, 14);
+        memset(a, 0, sizeof(a));
+        memset(p, 0, sizeof(p));
+        for (int k = 0; k < I * O * KH * KW; k++) {
+            const int v = k % KW, u = k / KW % KH, o = k / (KW * KH) % O, c = k / (KW * KH * O);
+            for (int at = 0; at < H * W; at++) {
+                const int row = at / W * 2 + u * 2 - 1, column = at % W * 3 + v - 1;
+                const int q = (o * OH + row) * OW + column, from = c * H * W + at;
+                if (row >= 0 && row < OH && column >= 0 && column < OW) {
+                    a[q][from] += r.weight[0][k];
+                    p[q][k] += r.in[from];
+                }
+            }
+        }
+        run_layer(&variants[n], "conv_transpose",
+                  "{input: [1, 2, 3, 4], params: {filters: 3, kernel: [3, 2], stride: [2, 3],"
+                  " padding: 1, dilation: [2, 1], output_padding: [1, 1]}}",
+                  &r);
+        multiply(&a[0][0], O * OH * OW, I * H * W, false, r.in, y);
+        for (size_t q = 0; q < O * OH * OW; q++) {
+            y[q] += r.weight[1][q / (OH * OW)];
+            db[q / (OH * OW)] += r.d_out[q];
+        }
+        SAME(&variants[n], r.out, y, O * OH * OW);
+        multiply(&a[0][0], O * OH * OW, I * H * W, true, r.d_out, dx);
+        SAME(&variants[n], r.d_in, dx, I * H * W);
+        multiply(&p[0][0], O * OH * OW, I * O * KH * KW, true, r.d_out, dw);
+        SAME(&variants[n], r.d_weight[0], dw, I * O * KH * KW);
+        SAME(&variants[n], r.d_weight[1], db, O);
+        CU_ASSERT_EQUAL(r.declared[0].init.fan_in, I * KH * KW);
+        CU_ASSERT_EQUAL(r.declared[0].init.fan_out, O * KH * KW);
     }
 }
 
@@ -412,6 +488,78 @@ static void test_pooling_is_a_matrix(void) {
     }
 }
 
+/* The mean and the largest of a whole image: a row of a matrix. */
+static void test_global_pooling(void) {
+    static layer_run r;
+    for (size_t i = 0; i < N_VARIANTS; i++) {
+        double mean[6], selects[6] = {0}, y, dx[6];
+        size_t largest = 0;
+        draw_run(&r, 15);
+        for (size_t k = 0; k < 6; k++) {
+            mean[k] = 1.0 / 6;
+            largest = r.in[k] > r.in[largest] ? k : largest;
+        }
+        selects[largest] = 1;
+        for (int max = 0; max < 2; max++) {
+            run_layer(&variants[i], max ? "global_max_pool" : "global_avg_pool",
+                      "{input: [1, 1, 2, 3]}", &r);
+            multiply(max ? selects : mean, 1, 6, false, r.in, &y);
+            SAME(&variants[i], r.out, &y, 1);
+            multiply(max ? selects : mean, 1, 6, true, r.d_out, dx);
+            SAME(&variants[i], r.d_in, dx, 6);
+        }
+    }
+}
+
+/* Y = A_y X A_x^T and dX = A_y^T dY A_x, for an image of 3x2, with A_y: (6, 3) and A_x: (4, 2). */
+static void two_sided(const char *type, const char *text, double a_y[6][3], double a_x[4][2]) {
+    static layer_run r;
+    for (size_t i = 0; i < N_VARIANTS; i++) {
+        double y[24] = {0}, dx[6] = {0};
+        draw_run(&r, 16);
+        run_layer(&variants[i], type, text, &r);
+        for (int k = 0; k < 24 * 6; k++) {
+            const int at = k / 6, from = k % 6;
+            const double a = a_y[at / 4][from / 2] * a_x[at % 4][from % 2];
+            y[at] += a * r.in[from];
+            dx[from] += a * r.d_out[at];
+        }
+        SAME(&variants[i], r.out, y, 24);
+        SAME(&variants[i], r.d_in, dx, 6);
+    }
+}
+
+static void test_upsampling_is_two_matrices(void) {
+    static double nearest_y[6][3] = {{1}, {1}, {0, 1}, {0, 1}, {0, 0, 1}, {0, 0, 1}};
+    static double nearest_x[4][2] = {{1}, {1}, {0, 1}, {0, 1}};
+    static double edges_y[6][3] = {
+        {1}, {0.75, 0.25}, {0.25, 0.75}, {0, 0.75, 0.25}, {0, 0.25, 0.75}, {0, 0, 1}};
+    static double edges_x[4][2] = {{1}, {0.75, 0.25}, {0.25, 0.75}, {0, 1}};
+    static double corners_y[6][3] = {{1},           {0.6, 0.4},    {0.2, 0.8},
+                                     {0, 0.8, 0.2}, {0, 0.4, 0.6}, {0, 0, 1}};
+    static double corners_x[4][2] = {{1}, {2.0 / 3, 1.0 / 3}, {1.0 / 3, 2.0 / 3}, {0, 1}};
+    two_sided("upsample", "{input: [1, 1, 3, 2], params: {scale: 2}}", nearest_y, nearest_x);
+    two_sided("upsample", "{input: [1, 1, 3, 2], params: {scale: 2, mode: bilinear}}", edges_y,
+              edges_x);
+    two_sided("upsample",
+              "{input: [1, 1, 3, 2], params: {scale: 2, mode: bilinear, align_corners: true}}",
+              corners_y, corners_x);
+}
+
+static void test_padding_is_two_matrices(void) {
+    static double zeros_y[6][3] = {{0}, {0}, {1}, {0, 1}, {0, 0, 1}, {0}};
+    static double zeros_x[4][2] = {{0}, {1}, {0, 1}, {0}};
+    static double mirror_y[6][3] = {{0, 0, 1}, {0, 1}, {1}, {0, 1}, {0, 0, 1}, {0, 1}};
+    static double mirror_x[4][2] = {{0, 1}, {1}, {0, 1}, {1}};
+    static double copies_y[6][3] = {{1}, {1}, {1}, {0, 1}, {0, 0, 1}, {0, 0, 1}};
+    static double copies_x[4][2] = {{1}, {1}, {0, 1}, {0, 1}};
+    two_sided("pad", "{input: [1, 1, 3, 2], params: {padding: [2, 1, 1, 1]}}", zeros_y, zeros_x);
+    two_sided("pad", "{input: [1, 1, 3, 2], params: {padding: [2, 1, 1, 1], mode: reflect}}",
+              mirror_y, mirror_x);
+    two_sided("pad", "{input: [1, 1, 3, 2], params: {padding: [2, 1, 1, 1], mode: replicate}}",
+              copies_y, copies_x);
+}
+
 /* Of equal values the first in row order is the largest. */
 static void test_max_pool_of_equals(void) {
     static layer_run r;
@@ -553,16 +701,21 @@ static void test_softmax_loss_of_extremes(void) {
     }
 }
 
-LAMINA_TESTS({"a convolution is y = Cx, its gradient C^T dy", test_convolution_is_a_matrix},
-             {"so it is with channels, stride, padding, dilation",
-              test_convolution_with_everything},
-             {"linear follows the dimension rule", test_dimension_rule},
-             {"two linear layers follow the chain rule", test_chain_rule},
-             {"least squares", test_least_squares},
-             {"pooling is a matrix", test_pooling_is_a_matrix},
-             {"max pooling takes the first of equals", test_max_pool_of_equals},
-             {"relu is a diagonal matrix", test_relu_is_a_diagonal},
-             {"the Jacobian of softmax is diag(s) - s s^T", test_softmax_jacobian},
-             {"softmax over the channels of each pixel", test_softmax_of_pixels},
-             {"softmax and cross-entropy leave s - e_t", test_softmax_and_cross_entropy},
-             {"softmax loss of extreme scores", test_softmax_loss_of_extremes})
+LAMINA_TESTS(
+    {"a convolution is y = Cx, its gradient C^T dy", test_convolution_is_a_matrix},
+    {"so it is with channels, stride, padding, dilation", test_convolution_with_everything},
+    {"a transposed convolution is y = C^T x, its gradient C dy", test_transposed_convolution},
+    {"so it is with channels, stride, padding, dilation, output padding",
+     test_transposed_with_everything},
+    {"linear follows the dimension rule", test_dimension_rule},
+    {"two linear layers follow the chain rule", test_chain_rule},
+    {"least squares", test_least_squares}, {"pooling is a matrix", test_pooling_is_a_matrix},
+    {"global pooling is a row of a matrix", test_global_pooling},
+    {"upsampling is a matrix for each axis", test_upsampling_is_two_matrices},
+    {"padding is a matrix for each axis", test_padding_is_two_matrices},
+    {"max pooling takes the first of equals", test_max_pool_of_equals},
+    {"relu is a diagonal matrix", test_relu_is_a_diagonal},
+    {"the Jacobian of softmax is diag(s) - s s^T", test_softmax_jacobian},
+    {"softmax over the channels of each pixel", test_softmax_of_pixels},
+    {"softmax and cross-entropy leave s - e_t", test_softmax_and_cross_entropy},
+    {"softmax loss of extreme scores", test_softmax_loss_of_extremes})
