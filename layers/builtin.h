@@ -33,6 +33,12 @@
     X(layer_norm)                                                                                  \
     X(lrn)                                                                                         \
     X(softmax)                                                                                     \
+    X(add)                                                                                         \
+    X(multiply)                                                                                    \
+    X(concat)                                                                                      \
+    X(slice)                                                                                       \
+    X(flatten)                                                                                     \
+    X(reshape)                                                                                     \
     X(softmax_loss)
 
 /* NULL-terminated. */
