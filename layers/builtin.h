@@ -32,13 +32,17 @@
     X(instance_norm)                                                                               \
     X(layer_norm)                                                                                  \
     X(lrn)                                                                                         \
+    X(prelu)                                                                                       \
     X(softmax)                                                                                     \
+    X(log_softmax)                                                                                 \
     X(add)                                                                                         \
     X(multiply)                                                                                    \
     X(concat)                                                                                      \
     X(slice)                                                                                       \
     X(flatten)                                                                                     \
     X(reshape)                                                                                     \
+    X(dropout)                                                                                     \
+    X(dropout2d)                                                                                   \
     X(softmax_loss)
 
 /* NULL-terminated. */

@@ -11,13 +11,13 @@
 #include "layers/parallel.h"
 #include "layers/softmax/softmax_row.h"
 
-static int32_t create(lamina_call *call, const void *config, void **self) {
+int32_t LAMINA__REAL_NAME(softmax_create)(lamina_call *call, const void *config, void **self) {
     (void)config;
     *self = call->host->alloc(call, sizeof(lamina__softmax));
     return *self != NULL ? LAMINA_OK : call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
 }
 
-static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
+int32_t LAMINA__REAL_NAME(softmax_setup)(void *self, lamina_call *call, const lamina_setup *setup) {
     lamina__softmax *softmax = self;
     const lamina_shape *in = setup->in[0];
 
@@ -126,7 +126,7 @@ const lamina_layer_type LAMINA__LAYER(softmax) = {
     .min_in = 1,
     .max_in = 1,
     .n_out = 1,
-    .create = create,
-    .setup = setup,
+    .create = LAMINA__REAL_NAME(softmax_create),
+    .setup = LAMINA__REAL_NAME(softmax_setup),
     .kernels = kernels,
     .cases = cases};

@@ -13,6 +13,10 @@ typedef struct lamina__softmax {
     int32_t threads; /* that one call may use through parallel_for */
 } lamina__softmax;
 
+/* create() and setup(), also of log_softmax. */
+int32_t LAMINA__REAL_NAME(softmax_create)(lamina_call *, const void *config, void **self);
+int32_t LAMINA__REAL_NAME(softmax_setup)(void *self, lamina_call *, const lamina_setup *);
+
 #if !LAMINA_LAYERS_F64
 extern const lamina_kernel lamina__softmax_onednn;
 #endif
