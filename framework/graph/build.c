@@ -486,16 +486,25 @@ static lamina_status list_weights(lamina__net *net, lamina_error *error) {
     return LAMINA_OK;
 }
 
-/* The initialiser of a layer's weight: what the config says, else what the layer declared. */
-static lamina_init init_of(const lamina__layer *layer, const lamina_weight *weight) {
-    lamina_init init = weight->init;
+/* What the config says of a layer's weight, or NULL. */
+static const lamina__init_override *override_of(const lamina__layer *layer,
+                                                const lamina_weight *weight) {
+    const lamina__init_override *found = NULL;
     for (int32_t i = 0; i < layer->spec->n_init; i++) {
         if (strcmp(layer->spec->init[i].weight, weight->name) == 0) {
-            init.kind = layer->spec->init[i].kind;
-            init.value = layer->spec->init[i].value;
+            found = &layer->spec->init[i];
         }
     }
-    return init;
+    return found;
+}
+
+static const lamina_weight *weight_named(const lamina__instance *instance, const char *name) {
+    for (int32_t w = 0; w < instance->n_weights; w++) {
+        if (strcmp(instance->weights[w].name, name) == 0) {
+            return &instance->weights[w];
+        }
+    }
+    return NULL;
 }
 
 static lamina_status check_inits(const lamina__net *net, lamina__diags *diags) {
@@ -504,14 +513,17 @@ static lamina_status check_inits(const lamina__net *net, lamina__diags *diags) {
         const lamina__layer *layer = &net->layers[i];
         for (int32_t k = 0; k < layer->spec->n_init; k++) {
             const lamina__init_override *init = &layer->spec->init[k];
-            bool found = false;
-            for (int32_t w = 0; w < layer->instance->n_weights; w++) {
-                found = found || strcmp(layer->instance->weights[w].name, init->weight) == 0;
-            }
-            if (!found) {
+            const lamina_weight *weight = weight_named(layer->instance, init->weight);
+            const char *why =
+                weight != NULL ? lamina__init_refuses(&init->init, &weight->shape) : NULL;
+            if (weight == NULL) {
                 status = lamina__diag(diags, init->node,
                                       "layer \"%s\" (%s): has no weight \"%s\" to initialise",
                                       layer->spec->name, layer->instance->type->name, init->weight);
+            } else if (why != NULL) {
+                status =
+                    lamina__diag(diags, init->node, "layer \"%s\" (%s): the weight \"%s\": %s",
+                                 layer->spec->name, layer->instance->type->name, init->weight, why);
             }
         }
     }
@@ -537,7 +549,9 @@ static lamina_status fill_weights(lamina__net *net, lamina_error *error) {
         const lamina__layer *layer = &net->layers[i];
         for (int32_t k = 0; is_owner(net, i) && k < layer->instance->n_weights; k++) {
             const lamina__net_weight *weight = &net->weights[layer->weight[k]];
-            const lamina_init init = init_of(layer, weight->weight);
+            const lamina__init_override *given = override_of(layer, weight->weight);
+            const lamina__init init =
+                given != NULL ? given->init : lamina__init_declared(&weight->weight->init);
             if (net->options.trial && init.kind != LAMINA_INIT_CONSTANT &&
                 weight->elements == lamina__shape_count(&weight->weight->shape)) {
                 fill_quickly(weight);
@@ -545,7 +559,8 @@ static lamina_status fill_weights(lamina__net *net, lamina_error *error) {
             }
             const lamina__stream stream = lamina__stream_make(
                 net->options.seed, LAMINA__RANDOM_INIT, (uint64_t)i, (uint64_t)k);
-            const lamina_status status = lamina__init_weight(weight, &init, stream, error);
+            const lamina_status status =
+                lamina__init_weight(weight->weight, &init, stream, weight->data, error);
             if (status != LAMINA_OK) {
                 return status;
             }

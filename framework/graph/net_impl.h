@@ -223,9 +223,4 @@ void lamina__clock_lap_all(lamina__clock *, int32_t counter);
 void lamina__clock_region_end(lamina__clock *, double begin);
 void lamina__clock_step_end(lamina__clock *, double begin);
 
-/* init.c */
-/* Fills a weight as its declaration, or the config, says. */
-lamina_status lamina__init_weight(const lamina__net_weight *, const lamina_init *, lamina__stream,
-                                  lamina_error *);
-
 #endif

@@ -8,9 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const init_words[] = {"constant", "normal", "xavier", "he"};
-#define N_INIT_WORDS (sizeof init_words / sizeof init_words[0])
-
 #define MAX_COMMON_KEYS 16
 
 typedef struct reader {
@@ -204,51 +201,17 @@ static void read_kernels(const reader *r, lamina__layer_spec *spec, const lamina
 
 /* ---- init: ---- */
 
-static int32_t init_kind(const lamina__node *node) {
-    for (size_t i = 0; i < N_INIT_WORDS; i++) {
-        if (strcmp(node->text, init_words[i]) == 0) {
-            return (int32_t)i + LAMINA_INIT_CONSTANT;
-        }
-    }
-    return 0;
-}
-
-/* `he`, or `{type: normal, value: 0.01}`. key: the weight's name; NULL: "weight". */
+/* `he`, or `{type: normal, std: 0.01}`. key: the weight's name; NULL: "weight". */
 static void read_init(const reader *r, lamina__layer_spec *spec, const lamina__node *key,
                       const lamina__node *node, const char *subject) {
+    lamina__init_override override = {.node = key != NULL ? key : node};
     if (spec->n_init == LAMINA__MAX_DECLARED) {
         lamina__diag(r->diags, node, "%s: more than %d initialisers", subject,
                      LAMINA__MAX_DECLARED);
         return;
     }
-    const lamina__node *type =
-        node->kind == LAMINA__NODE_MAP ? lamina__node_get(node, "type") : node;
-    if (type == NULL || type->kind != LAMINA__NODE_SCALAR) {
-        lamina__diag(r->diags, node, "%s: an initialiser is a word, or {type: normal, value: 0.01}",
-                     subject);
+    if (!lamina__init_read(node, subject, &override.init, r->diags)) {
         return;
-    }
-    lamina__init_override override = {
-        .kind = init_kind(type), .value = 0, .node = key != NULL ? key : node};
-    if (override.kind == 0) {
-        const char *near = lamina__nearest(type->text, init_words, N_INIT_WORDS);
-        lamina__diag(r->diags, type,
-                     "%s: unknown initialiser \"%s\"%s%s%s; there are constant, normal, xavier, he",
-                     subject, type->text, near != NULL ? "; did you mean \"" : "",
-                     near != NULL ? near : "", near != NULL ? "\"?" : "");
-        return;
-    }
-    if (override.kind == LAMINA_INIT_NORMAL) {
-        override.value = 0.01;
-    }
-    for (size_t i = 0; node->kind == LAMINA__NODE_MAP && i < node->count; i++) {
-        const char *word = node->keys[i]->text;
-        if (strcmp(word, "value") == 0 && override.kind <= LAMINA_INIT_NORMAL) {
-            lamina__read_real(node->items[i], subject, &override.value, r->diags);
-        } else if (strcmp(word, "type") != 0) {
-            lamina__diag(r->diags, node->keys[i], "%s: the initialiser %s has no key \"%s\"",
-                         subject, type->text, word);
-        }
     }
     override.weight = lamina__strdup(key != NULL ? key->text : "weight");
     if (override.weight == NULL) {
@@ -263,7 +226,7 @@ static void read_inits(const reader *r, lamina__layer_spec *spec, const lamina__
     if (node == NULL) {
         return;
     }
-    if (node->kind == LAMINA__NODE_SCALAR) {
+    if (node->kind == LAMINA__NODE_SCALAR || lamina__node_get(node, "type") != NULL) {
         read_init(r, spec, NULL, node, subject);
     } else if (node->kind == LAMINA__NODE_MAP) {
         for (size_t i = 0; i < node->count; i++) {
@@ -589,12 +552,8 @@ static void write_inits(const lamina__layer_spec *spec, lamina__text *text) {
         const lamina__init_override *init = &spec->init[i];
         lamina__text_add(text, i > 0 ? ", " : "");
         lamina__yaml_add_scalar(text, init->weight);
-        lamina__text_add(text, ": {type: %s", init_words[init->kind - LAMINA_INIT_CONSTANT]);
-        if (init->kind <= LAMINA_INIT_NORMAL) {
-            lamina__text_add(text, ", value: ");
-            lamina__text_add_double(text, init->value, false);
-        }
-        lamina__text_add(text, "}");
+        lamina__text_add(text, ": ");
+        lamina__init_write(&init->init, text);
     }
     lamina__text_add(text, "}");
 }

@@ -3,6 +3,7 @@
 #ifndef LAMINA_GRAPH_NETWORK_H
 #define LAMINA_GRAPH_NETWORK_H
 
+#include "graph/init.h"
 #include "registry/instance.h"
 #include "registry/keys.h"
 
@@ -11,8 +12,7 @@ enum { LAMINA__FROM_DATA = -1, LAMINA__FROM_TARGET = -2 };
 /* `init: {weight: he}`: an initialiser the config gives for one weight. */
 typedef struct lamina__init_override {
     char *weight;
-    int32_t kind;
-    double value;
+    lamina__init init;
     const lamina__node *node;
 } lamina__init_override;
 

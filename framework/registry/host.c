@@ -218,6 +218,11 @@ static int32_t check_weight(lamina_call *call, lamina_weight *weight) {
         return host_fail(call, LAMINA_ERROR_PLUGIN, "weight \"%s\" has flags unknown to Lamina %s",
                          weight->name, LAMINA_VERSION);
     }
+    if (weight->init.kind < 0 || weight->init.kind > LAMINA_INIT_ORTHOGONAL) {
+        return host_fail(call, LAMINA_ERROR_PLUGIN,
+                         "weight \"%s\" has initialiser %d, which Lamina %s does not know",
+                         weight->name, (int)weight->init.kind, LAMINA_VERSION);
+    }
     const int64_t extent =
         weight->order_ndim != 0 ? order_extent(weight) : lamina__shape_count(&weight->shape);
     if (weight->elements == 0) {

@@ -64,7 +64,7 @@ static void errors_say_where(void) {
         {"- test_add\n", "takes 2 inputs, got 1"},
         {"- linear: {units: 3, init: hee}\n", "unknown initialiser \"hee\"; did you mean \"he\"?"},
         {"- linear: {units: 3, init: {weight: {type: he, value: 3}}}\n",
-         "the initialiser he has no key \"value\""},
+         "initialiser he: unknown key \"value\"; there are fan, slope, type"},
         {"- linear: {units: 3, kernels: mkl}\n",
          "has no kernel \"mkl\"; it has auto, product, onednn"},
     };
@@ -141,7 +141,8 @@ static void written_reads_back(void) {
     TEST_TEXT(twice.data, once.data);
     TEST_CONTAINS(once.data, "padding: same");
     TEST_CONTAINS(once.data, "from: [\"cut:1\", cut]");
-    TEST_CONTAINS(once.data, "init: {weight: {type: normal, value: 0.125}, bias: {type: he}}");
+    TEST_CONTAINS(once.data, "init: {weight: {type: normal, mean: 0, std: 0.125}, "
+                             "bias: {type: he, fan: in, slope: 0}}");
     lamina__text_free(&once);
     lamina__text_free(&twice);
     test_net_free(&again);

@@ -131,15 +131,20 @@ typedef struct lamina_param {
 enum {
     LAMINA_INIT_CONSTANT = 1, /* value */
     LAMINA_INIT_NORMAL = 2,   /* mean 0, standard deviation value */
-    LAMINA_INIT_XAVIER = 3, /* uniform in +-sqrt(6 / (fan_in + fan_out)); Glorot and Bengio 2010 */
-    LAMINA_INIT_HE = 4      /* normal, standard deviation sqrt(2 / fan_in); He et al. 2015 */
+    LAMINA_INIT_XAVIER = 3,  /* uniform in +-sqrt(6 / (fan_in + fan_out)); Glorot and Bengio 2010 */
+    LAMINA_INIT_HE = 4,      /* normal, standard deviation sqrt(2 / fan_in); He et al. 2015 */
+    LAMINA_INIT_UNIFORM = 5, /* in +-value */
+    LAMINA_INIT_TRUNCATED_NORMAL = 6, /* as normal, drawn again beyond two standard deviations */
+    LAMINA_INIT_XAVIER_NORMAL = 7,    /* normal, variance 2 / (fan_in + fan_out) */
+    LAMINA_INIT_HE_UNIFORM = 8,       /* uniform, variance 2 / fan_in */
+    LAMINA_INIT_ORTHOGONAL = 9        /* of the matrix (dim[0], the rest); Saxe et al. 2014 */
 };
 
 typedef struct lamina_init {
     int32_t kind;
     int32_t reserved;
     double value;
-    int64_t fan_in, fan_out; /* inputs and outputs that one element takes part in; for xavier, he */
+    int64_t fan_in, fan_out; /* inputs of an output and outputs of an input; for xavier, he */
 } lamina_init;
 
 enum { LAMINA_WEIGHT_NO_DECAY = 1u << 0 /* weight decay leaves it alone: biases, norms */ };
