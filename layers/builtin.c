@@ -7,3 +7,14 @@ LAMINA__BUILTIN_LAYERS(LAMINA__DECLARE)
 
 #define LAMINA__ENTRY(name) &LAMINA__LAYER(name),
 const lamina_layer_type *const LAMINA__BUILTIN[] = {LAMINA__BUILTIN_LAYERS(LAMINA__ENTRY) NULL};
+
+#if !LAMINA_LAYERS_F64
+const lamina__layer_group lamina__layer_groups[] = {
+    {"Convolutions and matrix products", "conv"},
+    {"Pooling", "max_pool"},
+    {"Activations", "relu"},
+    {"Softmax", "softmax"},
+    {"Losses", "softmax_loss"},
+    {NULL, NULL},
+};
+#endif

@@ -50,4 +50,10 @@ extern const lamina_layer_type *const lamina__builtin_layers[];
 /* The same compiled in double, without other libraries' kernels; linked into tests only. */
 extern const lamina_layer_type *const lamina__builtin_layers_f64[];
 
+/* The manual's groups, in the order of the table: a title and the type that it begins with. */
+typedef struct lamina__layer_group {
+    const char *title, *first;
+} lamina__layer_group;
+extern const lamina__layer_group lamina__layer_groups[]; /* the last one's title is NULL */
+
 #endif

@@ -118,6 +118,14 @@ int lamina__read_checkpoint(const char *path, const lamina__common *, lamina__ch
 /* From now on a crash names the plugins that the experiment has loaded. */
 void lamina__name_plugins_in_crash(const lamina__experiment *);
 
+/* ---- The manual, on stdout ---- */
+
+/* A type's section, or the page of all. An error when a type's own cases cannot be set up. */
+lamina_status lamina__manual_type(const lamina__type_entry *, lamina_error *);
+lamina_status lamina__manual_layers(const lamina__registry *, lamina_error *);
+/* The page of a config's other sections. */
+void lamina__manual_config(void);
+
 /* ---- Numbers ---- */
 
 /* "1,234,567" into dst (at least 32 bytes); returns dst. */

@@ -1,6 +1,5 @@
 /* lamina layers: what there is, and every parameter, from the tables that also read the config.
- * With
- * --markdown it is the reference manual of the config. */
+ * With --markdown or --sections it is a page of the manual (manual.c). */
 #include "base/alloc.h"
 #include "cli/cli.h"
 #include "layers/builtin.h"
@@ -58,129 +57,62 @@ static void print_list(const lamina__registry *registry) {
     }
 }
 
-/* ---- Markdown ------------------------------------------------------------------------------ */
-
-static void markdown_table(lamina__table table) {
-    if (table.count == 0) {
-        printf("No parameters.\n");
-        return;
-    }
-    printf("| key | value | default | meaning |\n|---|---|---|---|\n");
-    for (size_t i = 0; i < table.count; i++) {
-        const lamina_param *param = lamina__table_at(table, i);
-        lamina__text type = {0};
-        lamina__param_type_text(param, &type);
-        const char *quote = !param->required && param->def ? "`" : "";
-        printf("| `%s` | %s%s%s | %s%s%s | %s |\n", param->name, type.data ? type.data : "",
-               param->unit ? ", " : "", param->unit ? param->unit : "", quote,
-               param->required ? "required"
-               : param->def    ? param->def
-                               : "none",
-               quote, param->doc ? param->doc : "");
-        lamina__text_free(&type);
-    }
-}
-
-static void markdown_type(const lamina__type_entry *entry) {
-    const lamina_layer_type *type = entry->type;
-    printf("### `%s`\n\n%s\n\n", type->name, type->doc ? type->doc : "");
-    markdown_table(lamina__type_table(type));
-    printf("\n");
-    for (size_t i = 0; type->kernels != NULL && type->kernels[i] != NULL; i++) {
-        const lamina_kernel *kernel = type->kernels[i];
-        printf("%s- kernel `%s`: %s\n", "", kernel->name, kernel->doc ? kernel->doc : "");
-    }
-    printf(type->kernels != NULL ? "\n" : "");
-}
-
-static void markdown_named(const char *what, const char *name, const char *doc,
-                           lamina__table table) {
-    printf("### %s `%s`\n\n%s\n\n", what, name, doc ? doc : "");
-    markdown_table(table);
-    printf("\n");
-}
-
-static void markdown_all(const lamina__registry *registry) {
-    const char *name, *doc;
-    lamina__table table;
-    printf("# Config reference\n\nMade by `lamina layers --markdown` from the tables that read "
-           "the config.\n\n## Sections\n\n");
-    for (size_t i = 0; i < LAMINA__N_SECTIONS; i++) {
-        lamina__section section = lamina__section_at(i);
-        markdown_named("Section", section.key[0] ? section.key : "(top level)", section.doc,
-                       section.table);
-    }
-    printf("## Data: `data.train` and `data.test`\n\n");
-    for (size_t i = 0; lamina__readers[i] != NULL; i++) {
-        const lamina__reader *reader = lamina__readers[i];
-        table = (lamina__table){reader->params, reader->n_params, sizeof(lamina_param)};
-        markdown_named("Data type", reader->name, reader->doc, table);
-    }
-    printf("## Layers\n\nEvery layer also has these keys.\n\n| key | meaning |\n|---|---|\n");
-    for (const lamina__common_key *key = lamina__common_keys; key->name != NULL; key++) {
-        printf("| `%s` | %s |\n", key->name, key->doc);
-    }
-    printf("\n");
-    for (size_t i = 0; i < lamina__registry_count(registry); i++) {
-        markdown_type(lamina__registry_at(registry, i));
-    }
-    printf("## Optimizers: `train.optimizer`\n\n");
-    for (size_t i = 0; i < lamina__optimizer_types(); i++) {
-        name = lamina__optimizer_type_at(i, &doc, &table);
-        markdown_named("Optimizer", name, doc, table);
-    }
-    printf("## Schedules: `train.schedule`\n\n");
-    for (size_t i = 0; i < lamina__schedule_types(); i++) {
-        name = lamina__schedule_type_at(i, &doc, &table);
-        markdown_named("Schedule", name, doc, table);
-    }
-}
-
 /* ---- The command --------------------------------------------------------------------------- */
+
+static int unknown_type(const lamina__registry *registry, const char *name) {
+    const char *near = lamina__registry_nearest(registry, name);
+    if (near != NULL) {
+        return lamina__usage("layers: unknown layer type \"%s\"; did you mean \"%s\"?", name, near);
+    }
+    return lamina__usage("layers: unknown layer type \"%s\"; see \"lamina layers\"", name);
+}
 
 static int layers(const lamina__words *arguments, const lamina__words *plugins, bool markdown) {
     lamina__registry *registry = NULL;
     lamina_error error = {0};
     static const lamina__diags none = {0};
-    int result = LAMINA__EXIT_DONE;
     lamina_status status = lamina__registry_create(lamina__builtin_layers, &registry, &error);
     for (size_t i = 0; i < plugins->count && status == LAMINA_OK; i++) {
         status = lamina__registry_load(registry, plugins->items[i], &error);
     }
+    int result = LAMINA__EXIT_DONE;
+    const char *name = arguments->count > 0 ? arguments->items[0] : NULL;
+    const lamina__type_entry *entry =
+        status == LAMINA_OK && name != NULL ? lamina__registry_find(registry, name) : NULL;
+    if (status == LAMINA_OK && name != NULL && entry == NULL) {
+        result = unknown_type(registry, name);
+    } else if (status == LAMINA_OK && markdown) {
+        status = entry != NULL ? lamina__manual_type(entry, &error)
+                               : lamina__manual_layers(registry, &error);
+    } else if (status == LAMINA_OK && entry != NULL) {
+        print_type(entry);
+    } else if (status == LAMINA_OK) {
+        print_list(registry);
+    }
     if (status != LAMINA_OK) {
         result = lamina__report(NULL, &none, status, &error);
-    } else if (arguments->count == 0) {
-        (markdown ? markdown_all : print_list)(registry);
-    } else {
-        const char *name = arguments->items[0];
-        const lamina__type_entry *entry = lamina__registry_find(registry, name);
-        const char *near = lamina__registry_nearest(registry, name);
-        if (entry != NULL) {
-            (markdown ? markdown_type : print_type)(entry);
-        } else if (near != NULL) {
-            result = lamina__usage("layers: unknown layer type \"%s\"; did you mean \"%s\"?", name,
-                                   near);
-        } else {
-            result =
-                lamina__usage("layers: unknown layer type \"%s\"; see \"lamina layers\"", name);
-        }
     }
     lamina__registry_free(registry);
     return result;
 }
 
 static int run(const lamina__command *command, int argc, char **argv) {
-    bool markdown = false;
+    bool markdown = false, sections = false;
     lamina__common common = {0};
     const lamina__option table[] = {
         {"--markdown", NULL, LAMINA__OPTION_FLAG, &markdown,
-         "as a page of the manual; without TYPE the whole config reference"},
+         "as a page of the manual; without TYPE docs/layers.md"},
+        {"--sections", NULL, LAMINA__OPTION_FLAG, &sections,
+         "the other sections of a config instead, as a page of the manual: docs/config.md"},
         LAMINA__OPTION_PLUGIN(common),
     };
     lamina__words arguments = {0};
     int result = lamina__options_parse(command, table, sizeof(table) / sizeof(table[0]), argc, argv,
                                        &arguments);
-    if (result < 0) {
+    if (result < 0 && sections) {
+        lamina__manual_config();
+        result = LAMINA__EXIT_DONE;
+    } else if (result < 0) {
         result = layers(&arguments, &common.plugins, markdown);
     }
     lamina__common_free(&common);

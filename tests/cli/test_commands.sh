@@ -157,6 +157,7 @@ expect 2 "$LAMINA" layers cnv
 says err 'did you mean "conv"?'
 expect 0 "$LAMINA" layers --markdown
 says out '| `filters` |'
+expect 0 "$LAMINA" layers --sections
 says out '| `learning_rate` |'
 expect 0 "$LAMINA" layers sample.mish --plugin "$PLUGINS/mish.so"
 expect 1 "$LAMINA" layers --plugin none.so
