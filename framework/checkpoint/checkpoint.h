@@ -106,12 +106,14 @@ typedef struct lamina__piece {
 lamina_status lamina__write_pieces(const char *path, const lamina__piece *, size_t n_pieces,
                                    lamina_error *);
 
-/* An HDF5 file being made in memory, for `dump`: add float32 datasets, then put it at a path. */
+/* An HDF5 file being made in memory, for `dump`: add datasets, then put it at a path. */
 typedef struct lamina__h5_writer lamina__h5_writer;
 lamina_status lamina__h5_create(lamina__h5_writer **, lamina_error *);
 /* "/layers/conv1/output": missing groups are made. data: row-major floats. */
 lamina_status lamina__h5_add(lamina__h5_writer *, const char *name, const lamina_shape *,
                              const float *data, lamina_error *);
+lamina_status lamina__h5_add_text(lamina__h5_writer *, const char *name, const char *text,
+                                  lamina_error *);
 lamina_status lamina__h5_write(lamina__h5_writer *, const char *path, lamina_error *);
 void lamina__h5_free(lamina__h5_writer *);
 

@@ -1,4 +1,4 @@
-/* An HDF5 file of float32 datasets, for `lamina dump`. */
+/* An HDF5 file of float32 datasets and text, for `lamina dump`. */
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/h5.h"
 
@@ -33,6 +33,12 @@ lamina_status lamina__h5_create(lamina__h5_writer **writer, lamina_error *error)
 lamina_status lamina__h5_add(lamina__h5_writer *writer, const char *name, const lamina_shape *shape,
                              const float *data, lamina_error *error) {
     lamina__h5_put_floats(&writer->out, writer->out.file, name, shape, NULL, data);
+    return outcome(writer, error);
+}
+
+lamina_status lamina__h5_add_text(lamina__h5_writer *writer, const char *name, const char *text,
+                                  lamina_error *error) {
+    lamina__h5_put_texts(&writer->out, writer->out.file, name, 0, NULL, &text);
     return outcome(writer, error);
 }
 

@@ -2,7 +2,12 @@
  * compared with any other framework's. All is float32 in logical order (N,C,H,W; O,I,H,W).
  *
  * /input /labels /loss, /layers/<name>/{output,d_output}, /weights/<layer>/<name>,
- * /gradients/<layer>/<name>, /updated/<layer>/<name>. d_output is the gradient of the mean loss. */
+ * /gradients/<layer>/<name>, /updated/<layer>/<name>; running statistics before and after the step,
+ * /state/<layer>/<name> and /updated_state/<layer>/<name>. d_output is the gradient of the mean
+ * loss. /config/resolved: the config as text, every default filled in.
+ *
+ * With --steps N training goes on for N steps; of each, the first too, counted from 1:
+ * /steps/<n>/{input,labels,learning_rate,loss}. */
 #include "base/alloc.h"
 #include "cli/cli.h"
 #include "graph/plan_cache.h"
@@ -21,8 +26,8 @@ typedef struct dump {
     lamina__optimizer *optimizer;
     lamina__h5_writer *writer;
     lamina_error *error;
-    float *before, *gradients; /* like the weight block */
-    lamina_status status;      /* the first failure; then nothing more is added */
+    float *gradients;     /* of the last step, like the weight block */
+    lamina_status status; /* the first failure; then nothing more is added */
 } dump;
 
 /* ---- Adding -------------------------------------------------------------------------------- */
@@ -105,7 +110,19 @@ static void add_layers(dump *d) {
     }
 }
 
-static void add_batch(dump *d, const lamina__batch *batch, const lamina__source *source) {
+/* Running statistics, as they are now. */
+static void add_states(dump *d, const char *group) {
+    for (int32_t i = 0; i < lamina__net_n_states(d->net); i++) {
+        const lamina__net_state state = lamina__net_state_at(d->net, i);
+        lamina_tensor view;
+        lamina__tensor_view(&view, &state.state->shape, state.data);
+        add_tensor(d, &view, group, state.layer, state.state->name);
+    }
+}
+
+/* prefix: "", or "/steps/3". */
+static void add_batch(dump *d, const char *prefix, const lamina__batch *batch,
+                      const lamina__source *source) {
     const lamina_shape images = {
         LAMINA_F32, 4, {batch->samples, source->channels, source->height, source->width}};
     const lamina_shape labels = {LAMINA_F32, 1, {batch->samples}};
@@ -115,11 +132,11 @@ static void add_batch(dump *d, const lamina__batch *batch, const lamina__source 
         lamina__batch_fill(batch, 0, batch->samples);
         lamina__tensor_view(&view, &images, batch->images);
         lamina__tensor_to_logical(&view, logical);
-        add(d, &images, logical, "/input");
+        add(d, &images, logical, "%s/input", prefix);
         for (int64_t i = 0; i < batch->samples; i++) {
             numbers[i] = (float)batch->labels[i];
         }
-        add(d, &labels, numbers, "/labels");
+        add(d, &labels, numbers, "%s/labels", prefix);
     }
     lamina__free(logical);
     lamina__free(numbers);
@@ -135,40 +152,75 @@ static void keep_and_update(void *arg, int32_t weight, int64_t begin, int64_t en
     lamina__optimizer_update(d->optimizer, weight, begin, end, gradient);
 }
 
-static void run_step(dump *d, const lamina__experiment *experiment, const lamina__source *source,
-                     const lamina__progress *progress, lamina__loader *loader) {
-    lamina__result result = {0};
-    size_t bytes = (size_t)lamina__net_weight_floats(d->net) * sizeof(float);
-    d->before = lamina__alloc(bytes);
-    d->gradients = lamina__calloc(bytes + 1, 1);
-    if (d->before == NULL || d->gradients == NULL) {
-        d->status = lamina__fail_memory(d->error, "copies of the weights");
-        return;
-    }
-    memcpy(d->before, lamina__net_weight_block(d->net), bytes);
-    lamina__loader_start(loader, 0, 0);
+/* The next batch; after the last one of an epoch, the next epoch's first. NULL: there is none. */
+static const lamina__batch *next_batch(lamina__loader *loader, int64_t *epoch) {
     const lamina__batch *batch = lamina__loader_next(loader);
     if (batch == NULL) {
-        d->status =
-            lamina__fail(d->error, LAMINA_ERROR_DATA, "%s: has no batch", source->description);
-        return;
+        lamina__loader_start(loader, ++*epoch, 0);
+        batch = lamina__loader_next(loader);
     }
-    double rate = lamina__optimizer_learning_rate(&experiment->optimizer) *
-                  lamina__schedule_factor(&experiment->schedule, progress->step, progress->epoch);
-    lamina__optimizer_begin(d->optimizer, progress->step, rate);
-    d->status = lamina__net_train_step(d->net, batch, progress->step, keep_and_update, d, &result,
-                                       d->error);
+    return batch;
+}
+
+/* A number by itself. */
+static void add_number(dump *d, const char *prefix, const char *name, double value) {
+    const lamina_shape one = {LAMINA_F32, 1, {1}};
+    const float number = (float)value;
+    add(d, &one, &number, "%s/%s", prefix, name);
+}
+
+/* Step k of the dump, from 0: the first is opened up; `many`: each is written under /steps. */
+static void run_step(dump *d, const lamina__experiment *experiment, const lamina__source *source,
+                     const lamina__progress *progress, const lamina__batch *batch, int64_t k,
+                     bool many) {
+    lamina__result result = {0};
+    const int64_t step = progress->step + k;
+    const double rate =
+        lamina__optimizer_learning_rate(&experiment->optimizer) *
+        lamina__schedule_factor(&experiment->schedule, step, progress->epoch + batch->epoch);
+    lamina__optimizer_begin(d->optimizer, step, rate);
+    d->status = lamina__net_train_step(d->net, batch, step, keep_and_update, d, &result, d->error);
     if (d->status != LAMINA_OK) {
         return;
     }
-    const lamina_shape one = {LAMINA_F32, 1, {1}};
-    float loss = (float)(result.loss_sum / (double)result.samples);
-    add_batch(d, batch, source);
-    add(d, &one, &loss, "/loss");
-    add_layers(d);
-    add_weights(d, d->before, "weights");
-    add_weights(d, d->gradients, "gradients");
-    add_weights(d, lamina__net_weight_block(d->net), "updated");
+    const double loss = result.loss_sum / (double)result.samples;
+    if (k == 0) {
+        add_batch(d, "", batch, source);
+        add_number(d, "", "loss", loss);
+        add_layers(d);
+        add_weights(d, d->gradients, "gradients");
+        add_weights(d, lamina__net_weight_block(d->net), "updated");
+        add_states(d, "updated_state");
+    }
+    if (many) {
+        char prefix[32];
+        snprintf(prefix, sizeof(prefix), "/steps/%" PRId64, k + 1);
+        add_batch(d, prefix, batch, source);
+        add_number(d, prefix, "learning_rate", rate);
+        add_number(d, prefix, "loss", loss);
+    }
+}
+
+static void run_steps(dump *d, const lamina__experiment *experiment, const lamina__source *source,
+                      const lamina__progress *progress, lamina__loader *loader, int64_t steps) {
+    int64_t epoch = 0;
+    d->gradients = lamina__calloc((size_t)lamina__net_weight_floats(d->net) + 1, sizeof(float));
+    if (d->gradients == NULL) {
+        d->status = lamina__fail_memory(d->error, "a copy of the gradients");
+        return;
+    }
+    add_weights(d, lamina__net_weight_block(d->net), "weights");
+    add_states(d, "state");
+    lamina__loader_start(loader, epoch, 0);
+    for (int64_t k = 0; k < steps && d->status == LAMINA_OK; k++) {
+        const lamina__batch *batch = next_batch(loader, &epoch);
+        if (batch == NULL) {
+            d->status =
+                lamina__fail(d->error, LAMINA_ERROR_DATA, "%s: has no batch", source->description);
+            return;
+        }
+        run_step(d, experiment, source, progress, batch, k, steps > 1);
+    }
 }
 
 /* The optimizer, and the checkpoint's weights and slots in it and the net. */
@@ -200,7 +252,7 @@ static lamina_status fill(dump *d, const lamina__experiment *experiment, const c
 }
 
 static int make_dump(const lamina__experiment *experiment, const lamina__common *common,
-                     const char *checkpoint, const char *output) {
+                     const char *checkpoint, const char *output, int64_t steps) {
     lamina__prepared prepared = {0};
     lamina__diags diags = {0};
     lamina_error error = {0};
@@ -234,7 +286,10 @@ static int make_dump(const lamina__experiment *experiment, const lamina__common 
         d.status = lamina__h5_create(&d.writer, &error);
     }
     if (d.status == LAMINA_OK) {
-        run_step(&d, experiment, prepared.source[0], &progress, loader);
+        d.status = lamina__h5_add_text(d.writer, "/config/resolved", experiment->resolved, &error);
+    }
+    if (d.status == LAMINA_OK) {
+        run_steps(&d, experiment, prepared.source[0], &progress, loader, steps);
     }
     if (d.status == LAMINA_OK) {
         d.status = lamina__h5_write(d.writer, output, &error);
@@ -245,7 +300,6 @@ done:;
     lamina__h5_free(d.writer);
     lamina__loader_close(loader);
     lamina__optimizer_free(d.optimizer);
-    lamina__free(d.before);
     lamina__free(d.gradients);
     lamina__prepared_free(&prepared);
     lamina__diags_free(&diags);
@@ -315,10 +369,13 @@ static int check_output(const lamina__experiment *experiment, const char *checkp
 static int run(const lamina__command *command, int argc, char **argv) {
     lamina__common common = {0};
     const char *output = NULL, *checkpoint = NULL;
+    int64_t steps = 1;
     const lamina__option table[] = {
         {"-o", "FILE", LAMINA__OPTION_TEXT, &output, "the HDF5 file to write"},
         {"--checkpoint", "FILE", LAMINA__OPTION_TEXT, &checkpoint,
          "take weights and optimizer from there; default: fresh ones"},
+        {"--steps", "N", LAMINA__OPTION_COUNT, &steps,
+         "go on for N steps: batch, learning rate and loss of each"},
         LAMINA__OPTION_SET(common),
         LAMINA__OPTION_PLUGIN(common),
         LAMINA__OPTION_THREADS(common),
@@ -341,7 +398,7 @@ static int run(const lamina__command *command, int argc, char **argv) {
         result = check_output(experiment, checkpoint, output);
     }
     if (result < 0) {
-        result = make_dump(experiment, &common, checkpoint, output);
+        result = make_dump(experiment, &common, checkpoint, output, steps);
     }
 
 done:

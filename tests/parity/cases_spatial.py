@@ -1,85 +1,46 @@
 """Layers with windows that slide over images, linear, and what changes the size of images."""
-import math
-
 import torch
-import torch.nn as nn
-import torch.nn.functional as F
 
-from case import Case, Function, layer, short
-
-
-class Padded(nn.Module):
-    """A module on an image with more around it: [top, left, bottom, right] times `value`."""
-
-    def __init__(self, padding, module, value=0.0):
-        super().__init__()
-        self.inner, self.value = module, value
-        self.padding = [padding[1], padding[3], padding[0], padding[2]]
-
-    def forward(self, x):
-        return self.inner(F.pad(x, self.padding, value=self.value))
+from case import Case, layer, short
+from modules import MODULES, NoSuchLayer, Params
 
 
 def draw_padding(draw, params, most, words=("same",)):
-    """One of the ways to write it; [top, left, bottom, right], or None for `same`. most: of each
-    side, [height, width]."""
+    """One of the ways to write it; [top, left, bottom, right]. most: of each side, [height,
+    width]."""
     way = draw.choice(["none", "one", "one", "two", "four", *words])
-    if way == "none":
-        return [0, 0, 0, 0]
-    if way == "same":
-        params["padding"] = way
-        return None
     top, left = draw.integer(0, most[0]), draw.integer(0, most[1])
-    bottom, right = top, left
     if way == "one":
-        top = left = bottom = right = draw.integer(0, min(most))
-        params["padding"] = top
+        params["padding"] = draw.integer(0, min(most))
     elif way == "two":
         params["padding"] = [top, left]
-    else:
-        bottom, right = draw.integer(0, most[0]), draw.integer(0, most[1])
-        params["padding"] = [top, left, bottom, right]
-    return [top, left, bottom, right]
+    elif way == "four":
+        params["padding"] = [top, left, draw.integer(0, most[0]), draw.integer(0, most[1])]
+    elif way != "none":
+        params["padding"] = way
+        return [0, 0, 0, 0]
+    return Params(params).sides("padding")
 
 
-def draw_input(draw, extent, stride, padding, largest=9):
-    """Pixels along one axis, so that there are some windows and some pixels are left over."""
-    windows = draw.integer(1, largest)
-    pixels = (windows - 1) * stride + extent + draw.integer(0, stride - 1) - padding
-    return max(pixels, 1, extent - padding)
-
-
-def same_padding(size, extent, stride):
-    """[top, left, bottom, right] for out = ceil(in / stride), the odd pixel at the far end."""
-    totals = [max((math.ceil(n / s) - 1) * s + e - n, 0) for n, e, s in zip(size, extent, stride)]
-    return [totals[0] // 2, totals[1] // 2, totals[0] - totals[0] // 2, totals[1] - totals[1] // 2]
-
-
-class Window:
-    """Kernel, stride, dilation, padding and an image's size that fit each other; fills params."""
-
-    def __init__(self, draw, params, kernels, pooling=False, dilates=True):
-        self.kernel = draw.pair(kernels)
-        params["kernel"] = short(self.kernel)
-        usual = self.kernel if pooling else [1, 1]  # nn.MaxPool2d's stride is the kernel
-        self.stride = draw.pair([1, 2, 2, 3])
-        self.stride = draw.option(params, "stride", short(self.stride), short(usual))
-        self.stride = self.stride if isinstance(self.stride, list) else [self.stride] * 2
-        self.dilation = [1, 1]
-        if dilates and draw.chance(0.25):
-            self.dilation = draw.pair([1, 2, 3])
-            params["dilation"] = short(self.dilation)
-        self.extent = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation)]
-        most = [k // 2 for k in self.kernel] if pooling else list(self.extent)
-        self.padding = draw_padding(draw, params, most)
-        around = self.padding or [0, 0, 0, 0]
-        self.size = [
-            draw_input(draw, self.extent[a], self.stride[a], around[a] + around[a + 2])
-            for a in (0, 1)
-        ]
-        if self.padding is None:
-            self.padding = same_padding(self.size, self.extent, self.stride)
-        self.symmetric = self.padding[:2] == self.padding[2:]
+def draw_window(draw, params, kernels, pooling=False, dilates=True):
+    """Kernel, stride, dilation and padding into params; an image's height and width that fit, so
+    that there are some windows, and some pixels are left over."""
+    kernel = draw.pair(kernels)
+    params["kernel"] = short(kernel)
+    draw.option(params, "stride", short(draw.pair([1, 2, 2, 3])))
+    if dilates:
+        draw.option(params, "dilation", short(draw.pair([1, 2, 3])), 0.75)
+    p = Params(params)
+    stride, dilation = p.pair("stride", kernel if pooling else 1), p.pair("dilation", 1)
+    extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
+    around = draw_padding(draw, params, [k // 2 for k in kernel] if pooling else extent)
+    size = []
+    for axis in (0, 1):
+        padding = around[axis] + around[axis + 2]
+        span = (draw.integer(1, 9) - 1) * stride[axis] + extent[axis]
+        size.append(max(span + draw.integer(0, stride[axis] - 1) - padding, 1))
+        size[axis] = max(size[axis], extent[axis] - padding)
+    return size
 
 
 def fast_conv(draw):
@@ -87,19 +48,14 @@ def fast_conv(draw):
     kernel = draw.choice([3, 3, 5])
     channels, filters = (draw.choice([8, 16, 17, 24, 32, 48, 64]) for _ in range(2))
     params = {"filters": filters, "kernel": kernel}
-    padding = draw.option(params, "padding", draw.integer(0, kernel // 2), 0)
-    bias = draw.option(params, "bias", draw.chance(), True)
+    draw.option(params, "padding", draw.integer(0, kernel // 2))
+    draw.option(params, "bias", draw.chance())
     size = [draw.integer(kernel, 18) for _ in range(2)]
-    module = nn.Conv2d(channels, filters, kernel, padding=padding, bias=bias)
-    return Case(params, module, [draw.numbers((draw.batch(), channels, *size))])
+    return Case(params, [draw.numbers((draw.batch(), channels, *size))])
 
 
-@layer("conv")
-def conv(draw):
-    if draw.chance(0.2):
-        return fast_conv(draw)
-    params = {}
-    window = Window(draw, params, draw.choice([[1], [2, 3, 3, 3, 5], [3], [1, 2, 3, 4, 5, 7]]))
+def draw_channels(draw, params):
+    """Input channels; filters and groups into params."""
     channels, filters, groups = draw.channels(), draw.channels(), 1
     kind = draw.choice(["one", "one", "one", "groups", "depthwise"])
     if kind == "groups":
@@ -110,60 +66,94 @@ def conv(draw):
     params["filters"] = filters
     if groups != 1:
         params["groups"] = groups
-    bias = draw.option(params, "bias", draw.chance(), True)
-    around = window.padding[:2] if window.symmetric else [0, 0]
-    module = nn.Conv2d(
-        channels, filters, window.kernel, window.stride, around, window.dilation, groups, bias
-    )
-    if not window.symmetric:
-        module = Padded(window.padding, module)
-    return Case(params, module, [draw.numbers((draw.batch(), channels, *window.size))])
+    return channels
+
+
+@layer("conv")
+def conv(draw):
+    if draw.chance(0.2):
+        return fast_conv(draw)
+    params = {}
+    kernels = draw.choice([[1], [2, 3, 3, 3, 5], [3], [1, 2, 3, 4, 5, 7]])
+    size = draw_window(draw, params, kernels)
+    channels = draw_channels(draw, params)
+    draw.option(params, "bias", draw.chance())
+    return Case(params, [draw.numbers((draw.batch(), channels, *size))])
+
+
+@layer("conv_transpose")
+def conv_transpose(draw):
+    params = {}
+    kernel = draw.pair(draw.choice([[1, 2], [2, 3, 4], [3], [2, 4], [1, 3, 5]]))
+    params["kernel"] = short(kernel)
+    draw.option(params, "stride", short(draw.pair([1, 2, 2, 3])))
+    draw.option(params, "dilation", short(draw.pair([1, 2, 3])), 0.75)
+    stride, dilation = Params(params).pair("stride", 1), Params(params).pair("dilation", 1)
+    most = [max(s, d) - 1 for s, d in zip(stride, dilation)]
+    draw.option(params, "output_padding", short([draw.integer(0, m) for m in most]))
+    around = draw_padding(draw, params, [k // 2 for k in kernel], words=())
+    channels = draw_channels(draw, params)
+    draw.option(params, "bias", draw.chance())
+    size = [draw.integer(1, 7) for _ in range(2)]
+    for axis in (0, 1):
+        extent = (kernel[axis] - 1) * dilation[axis] + 1
+        if (size[axis] - 1) * stride[axis] + extent - around[axis] - around[axis + 2] < 1:
+            return None  # nothing is left
+    return Case(params, [draw.numbers((draw.batch(), channels, *size))])
 
 
 @layer("linear")
 def linear(draw):
-    """An image counts as its numbers in C,H,W order."""
-    units = draw.choice([1, 2, 3, 10, 16, 17, 50, 64, 100])
-    params = {"units": units}
-    bias = draw.option(params, "bias", draw.chance(), True)
-    x = draw.numbers(draw.shape())
-    module = nn.Linear(x[0].size, units, bias)
-    return Case(params, nn.Sequential(nn.Flatten(), module), [x])
+    params = {"units": draw.choice([1, 2, 3, 10, 16, 17, 50, 64, 100])}
+    draw.option(params, "bias", draw.chance())
+    return Case(params, [draw.numbers(draw.shape())])
 
 
 @layer("max_pool")
 def max_pool(draw):
     params = {}
-    window = Window(draw, params, [1, 2, 2, 3, 3, 4, 5], pooling=True)
-    ceil = draw.option(params, "ceil_mode", draw.chance(), False)
-    plain = window.symmetric and all(p <= k // 2 for p, k in zip(window.padding, window.kernel))
-    around = window.padding[:2] if plain else [0, 0]
-    module = nn.MaxPool2d(window.kernel, window.stride, around, window.dilation, False, ceil)
-    if not plain:
-        module = Padded(window.padding, module, float("-inf"))
-    x = draw.numbers((draw.batch(), draw.channels(), *window.size))
-    no_such_layer = ceil and not plain  # PyTorch's ceil_mode knows nothing of uneven padding
-    if no_such_layer or not module(torch.tensor(x)).isfinite().all():  # a window of padding alone
-        return max_pool(draw)
-    return Case(params, module, [x])
+    size = draw_window(draw, params, [1, 2, 2, 3, 3, 4, 5], pooling=True)
+    draw.option(params, "ceil_mode", draw.chance())
+    x = draw.numbers((draw.batch(), draw.channels(), *size))
+    try:
+        module = MODULES["max_pool"](Params(params), [x.shape])
+        finite = module(torch.tensor(x)).isfinite().all()
+    except NoSuchLayer:
+        return None
+    return Case(params, [x]) if finite else None  # else a window of padding alone
 
 
 @layer("avg_pool")
 def avg_pool(draw):
     params = {}
-    window = Window(draw, params, [1, 2, 2, 3, 3, 4, 5], pooling=True, dilates=False)
-    ceil = draw.option(params, "ceil_mode", draw.chance(), False)
-    count = draw.option(params, "count_padding", draw.chance(), True)
-    around = window.padding[:2] if window.symmetric else [0, 0]
-    module = nn.AvgPool2d(window.kernel, window.stride, around, ceil, count)
-    if not window.symmetric:
-        module = Padded(window.padding, module)
-        if ceil or not count:
-            return avg_pool(draw)  # PyTorch has no such layer
-    return Case(params, module, [draw.numbers((draw.batch(), draw.channels(), *window.size))])
+    size = draw_window(draw, params, [1, 2, 2, 3, 3, 4, 5], pooling=True, dilates=False)
+    draw.option(params, "ceil_mode", draw.chance())
+    draw.option(params, "count_padding", draw.chance())
+    return Case(params, [draw.numbers((draw.batch(), draw.channels(), *size))])
 
 
 @layer("global_avg_pool", "global_max_pool")
 def global_pool(draw, name):
-    pool_of = nn.AdaptiveAvgPool2d if name == "global_avg_pool" else nn.AdaptiveMaxPool2d
-    return Case({}, pool_of(1), [draw.numbers(draw.image())])
+    return Case({}, [draw.numbers(draw.image())])
+
+
+@layer("upsample")
+def upsample(draw):
+    params = {"scale": short(draw.pair([1, 2, 2, 3, 4]))}
+    draw.option(params, "mode", draw.choice(["nearest", "bilinear", "bilinear"]), 0.25)
+    if params.get("mode") == "bilinear":
+        draw.option(params, "align_corners", draw.chance())
+    return Case(params, [draw.numbers((draw.batch(), draw.channels(), draw.size(), draw.size()))])
+
+
+@layer("pad")
+def pad(draw):
+    params, shape = {}, draw.image()
+    draw.option(params, "mode", draw.choice(["constant", "reflect", "replicate"]), 0.25)
+    mode = params.get("mode", "constant")
+    most = [n - 1 if mode == "reflect" else 4 for n in shape[2:]]  # the edge is not repeated
+    draw_padding(draw, params, [min(m, 4) for m in most], words=())
+    params.setdefault("padding", 0)
+    if mode == "constant":
+        draw.option(params, "value", draw.real(-2, 2))
+    return Case(params, [draw.numbers(shape)])

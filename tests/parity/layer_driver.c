@@ -2,13 +2,17 @@
  * layers.py can compare every layer type with PyTorch. Numbers travel as the machine has them,
  * float32 or int32, in logical order (N,C,H,W; O,I,H,W).
  *
- *   types                 -> types NAME...
- *   type TYPE             -> type FLAGS KERNEL...  LAMINA_..., a number; its kernels, if it has any
+ *   types        -> types NAME...
+ *   type TYPE    -> type FLAGS KERNEL...    FLAGS: LAMINA_..., a number; KERNEL...: if it has any
  *   run TYPE KERNEL PHASE SEED THREADS SHARDS COUNT
- *                                                  KERNEL `auto`: the first that applies; PHASE
- *   {input: ..., params: ...}                      `train` or `eval`; a case as check/case.h has it
- *   ROLE NAME BYTES, then the bytes                COUNT times: `in 0`, `weight bias`,
- *                                                  `state running_mean`, when training `d_out 0`
+ *   {input: ..., params: ...}
+ *   ROLE NAME BYTES, then the bytes         COUNT times: `in 0`, `weight bias`, `state
+ * running_mean` and, unless PHASE is eval, `d_out 0`
+ *
+ * KERNEL: `auto` is the first that applies. PHASE: `train`, `eval` (no gradients) or `frozen` (the
+ * gradients of a call for evaluation). The second line is a case as check/case.h has it. SHARDS
+ * above 1 cuts the batch into that many calls, as equal as can be, at once on threads of their own;
+ * d_weight is then their sum. THREADS is what one call may use.
  *
  * and the answer to `run` is one of
  *
@@ -17,10 +21,7 @@
  *                                                  `d_weight bias`, `state running_mean`
  *   left                                           KERNEL does not apply here
  *   refused MESSAGE                                by the layer: config or shapes
- *   fault MESSAGE                                  a call failed, or wrote where it should not
- *
- * SHARDS above 1 cuts the batch into that many calls, as equal as can be, at once on threads of
- * their own; d_weight is then their sum. THREADS is what one call may use. */
+ *   fault MESSAGE                                  a call failed, or wrote where it should not */
 #include "base/text.h"
 #include "check/rig.h"
 #include "layers/builtin.h"
@@ -212,7 +213,8 @@ static lamina_status make_rig(const request *r, const lamina__type_entry *entry,
         .n_samples = 1,
         .samples = {batch},
     };
-    *call = (lamina__rig_call){.phase = training ? LAMINA_TRAIN : LAMINA_EVAL};
+    const bool train = strcmp(r->phase, "train") == 0;
+    *call = (lamina__rig_call){.phase = train ? LAMINA_TRAIN : LAMINA_EVAL};
     if (r->shards > 1) {
         const int64_t least = batch / r->shards, more = batch % r->shards;
         call->shards = r->shards;
@@ -228,7 +230,7 @@ static lamina_status make_rig(const request *r, const lamina__type_entry *entry,
 
 static void run(const request *r, const lamina__registry *registry) {
     const lamina__type_entry *entry = lamina__registry_find(registry, r->type);
-    const bool training = strcmp(r->phase, "train") == 0;
+    const bool training = strcmp(r->phase, "eval") != 0;
     lamina__case from = {0};
     lamina__rig *rig = NULL;
     lamina__rig_call call = {0};

@@ -7,8 +7,8 @@ running statistics, over random configurations.
     /usr/bin/python3 tests/parity/layers.py conv relu    these
     /usr/bin/python3 tests/parity/layers.py conv --case 17     one case, with all that was compared
 
-The table of types is in cases_*.py: a function for each draws parameters, shapes and numbers and
-makes PyTorch's module. Both get the same float32 numbers; PyTorch computes in float64. Every kernel
+The table of types is in cases_*.py: a function for each draws parameters, shapes and numbers;
+modules.py makes PyTorch's modules of them. Both get the same float32 numbers; PyTorch computes in float64. Every kernel
 of a type that applies is run, and calls with two threads and batches cut into shards.
 
 What is allowed. A float32 sum of products can be no nearer than the rounding of what is added, so
@@ -42,6 +42,7 @@ import cases_spatial  # noqa: F401
 import cases_wiring  # noqa: F401
 from case import TABLE, Draw
 from driver import COUPLES_BATCH, Driver, Refused
+from modules import MODULES, NoSuchLayer, Params
 
 UNIT = 2.0**-24  # half the distance of float32 numbers near 1, from below: one rounding
 ALLOWED = 64  # roundings
@@ -82,11 +83,21 @@ def to_torch(array):
     return torch.from_numpy(array.astype(np.float64))
 
 
-def compute(case, inputs, weights, states, d_outs):
+def make_case(type_name, draw):
+    """A case and its module."""
+    while True:
+        case = TABLE[type_name](draw)
+        try:
+            if case is not None:
+                return case, MODULES[type_name](Params(case.params), case.shapes()).double()
+        except NoSuchLayer:
+            pass
+
+
+def compute(module, phase, inputs, weights, states, d_outs):
     """Outputs, gradients and statistics after the call, by (role, name). d_outs: a function of the
     outputs' shapes that gives the gradients by the outputs."""
-    module = case.module
-    module.train(case.phase == "train")
+    module.train(phase == "train")
     with torch.no_grad():
         for name, weight in module.named_parameters():
             weight.copy_(to_torch(weights[last_part(name)]))
@@ -99,7 +110,7 @@ def compute(case, inputs, weights, states, d_outs):
     outs = module(*xs)
     outs = list(outs) if isinstance(outs, (list, tuple)) else [outs]
     found = {("out", str(i)): out.detach().numpy() for i, out in enumerate(outs)}
-    if case.phase == "train":
+    if phase != "eval":
         reals = [x for x in xs if x.requires_grad]
         names = [("d_in", str(i)) for i, x in enumerate(xs) if x.requires_grad]
         names += [("d_weight", last_part(name)) for name, _ in module.named_parameters()]
@@ -130,18 +141,18 @@ def moved(draw, array):
 class Truth:
     """What PyTorch has for a case, and the numbers that both are given."""
 
-    def __init__(self, case, draw):
-        case.module.double()
-        self.case = case
-        self.weights, self.states = draw_weights(draw, case.module)
-        self.weights.update(case.weights)
+    def __init__(self, case, module, draw):
+        self.case, self.module = case, module
+        self.weights, self.states = draw_weights(draw, module)
         self.d_outs = []
 
         def draw_gradients(shapes):
             self.d_outs = [draw.numbers(shape) for shape in shapes]
             return self.d_outs
 
-        self.values = compute(case, case.inputs, self.weights, self.states, draw_gradients)
+        self.values = compute(
+            module, case.phase, case.inputs, self.weights, self.states, draw_gradients
+        )
         if case.check is None:
             self.sizes = self.measure(draw)
 
@@ -149,7 +160,8 @@ class Truth:
         """SIZE of every tensor, or its root mean square where that is more."""
         move = lambda arrays: {name: moved(draw, array) for name, array in arrays.items()}
         nearby = compute(
-            self.case,
+            self.module,
+            self.case.phase,
             [moved(draw, x) for x in self.case.inputs],
             move(self.weights),
             move(self.states),
@@ -168,9 +180,8 @@ class Truth:
     def tensors(self):
         """What layer_driver is to be given."""
         given = {("in", str(i)): x for i, x in enumerate(self.case.inputs)}
-        other = {theirs: ours for ours, theirs in self.case.names.items()}
-        for role, arrays in (("weight", self.weights), ("state", self.states)):
-            given.update({(role, other.get(name, name)): a for name, a in arrays.items()})
+        given.update({("weight", name): weight for name, weight in self.weights.items()})
+        given.update({("state", name): state for name, state in self.states.items()})
         given.update({("d_out", str(i)): d for i, d in enumerate(self.d_outs)})
         return given
 
@@ -211,12 +222,11 @@ def compare(truth, result, tally, verbose):
     """None, or what disagrees."""
     wrong = None
     for (role, name), expected in truth.values.items():
-        ours = {theirs: ours for ours, theirs in truth.case.names.items()}.get(name, name)
-        got = result.tensors.pop((role, ours), None)
+        got = result.tensors.pop((role, name), None)
         if got is None:
-            return f"there is no {role} {ours}"
+            return f"there is no {role} {name}"
         if got.shape != expected.shape:
-            return f"{role} {ours} has shape {list(got.shape)}, PyTorch's {list(expected.shape)}"
+            return f"{role} {name} has shape {list(got.shape)}, PyTorch's {list(expected.shape)}"
         if expected.size == 0:
             continue
         scale = np.maximum(np.abs(expected), truth.sizes[role, name])
@@ -228,10 +238,10 @@ def compare(truth, result, tally, verbose):
         tally.errors[role] = max(tally.errors.get(role, 0.0), largest)
         tally.worst = max(tally.worst, part)
         if verbose:
-            print(f"    {role} {ours}: error {largest:.2g}, {part:.3f} of what is allowed")
+            print(f"    {role} {name}: error {largest:.2g}, {part:.3f} of what is allowed")
         if part > 1 and wrong is None:
             wrong = (
-                f"{role} {ours} at {[int(i) for i in at]} is {got[at]:.9g}, PyTorch's "
+                f"{role} {name} at {[int(i) for i in at]} is {got[at]:.9g}, PyTorch's "
                 f"{expected[at]:.9g}: {part:.3g} times what is allowed"
             )
     if result.tensors:
@@ -254,8 +264,8 @@ def ways(number, batch, flags, kernels, draw):
 def run_case(driver, type_name, number, options, tally):
     draw = Draw(options.seed, zlib.crc32(type_name.encode()), number)
     flags, kernels = driver.describe(type_name)
-    case = TABLE[type_name](draw)
-    truth = Truth(case, draw)
+    case, module = make_case(type_name, draw)
+    truth = Truth(case, module, draw)
     verbose = options.case is not None
     if verbose:
         print(f"{type_name} {case.text()} {case.phase}")
@@ -273,7 +283,7 @@ def run_case(driver, type_name, number, options, tally):
             if verbose:
                 print(f"  {what}: computed by {', '.join(result.kernels)}")
             if case.check is not None:
-                wrong = case.check(case, case.inputs, truth.d_outs, result.tensors)
+                wrong = case.check(case, truth.d_outs, result.tensors)
             else:
                 wrong = compare(truth, result, tally, verbose)
         except Refused as refusal:

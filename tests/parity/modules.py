@@ -1,0 +1,385 @@
+"""Lamina's layer types as modules of PyTorch: from the parameters in a config, and the shapes of the
+inputs, to a module. What a config leaves out is PyTorch's own default, so that the two agree on
+defaults is compared, too. layers.py compares single layers with them, compare_network.py networks."""
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+MODULES = {}  # layer type -> function(Params, shapes of the inputs) that makes a module
+
+
+class NoSuchLayer(Exception):
+    """PyTorch has nothing that computes this."""
+
+
+class Params:
+    """A layer's parameters, as a config has them. (YAML 1.1 takes 1e-05 for text.)"""
+
+    def __init__(self, values):
+        self.values = values
+
+    def has(self, key):
+        return self.values.get(key) is not None
+
+    def get(self, key, usual=None):
+        return self.values[key] if self.has(key) else usual
+
+    def real(self, key, usual=None):
+        return float(self.get(key, usual))
+
+    def reals(self, key):
+        """A list of numbers, or None when there is none."""
+        value = self.get(key, [])
+        value = value if isinstance(value, list) else [value]
+        return [float(number) for number in value] or None
+
+    def pair(self, key, usual=None):
+        """[height, width]"""
+        value = self.get(key, usual)
+        return list(value) if isinstance(value, list) and len(value) == 2 else [_one(value)] * 2
+
+    def sides(self, key, usual=0):
+        """[top, left, bottom, right]"""
+        value = self.get(key, usual)
+        if isinstance(value, list) and len(value) == 4:
+            return list(value)
+        return self.pair(key, usual) * 2
+
+
+def _one(value):
+    return value[0] if isinstance(value, list) else value
+
+
+def module(*types):
+    """Decorator: enters a function for these types. For several types it gets the type, too."""
+
+    def enter(function):
+        for name in types:
+            bound = function
+            if len(types) > 1:
+                bound = lambda p, shapes, name=name: function(name, p, shapes)
+            MODULES[name] = bound
+        return function
+
+    return enter
+
+
+class Function(nn.Module):
+    """A function of the inputs as a module."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs):
+        return self.function(*inputs)
+
+
+class Padded(nn.Module):
+    """A module on an image with more around it: [top, left, bottom, right] times `value`."""
+
+    def __init__(self, padding, inner, value=0.0):
+        super().__init__()
+        self.inner, self.value = inner, value
+        self.padding = [padding[1], padding[3], padding[0], padding[2]]
+
+    def forward(self, x):
+        return self.inner(F.pad(x, self.padding, value=self.value))
+
+
+def even(padding):
+    return padding[:2] == padding[2:]
+
+
+# ---- Windows -------------------------------------------------------------------------------------
+
+
+class Window:
+    """Kernel, stride, dilation and padding of a layer; padding is [top, left, bottom, right]."""
+
+    def __init__(self, p, shape, stride=1):
+        self.kernel = p.pair("kernel")
+        self.stride = p.pair("stride", stride)
+        if self.stride[0] == "kernel":
+            self.stride = self.kernel
+        self.dilation = p.pair("dilation", 1)
+        if p.get("padding") == "same":
+            self.padding = self.same(shape[2:])
+        else:
+            self.padding = p.sides("padding")
+
+    def same(self, size):
+        """For out = ceil(in / stride), the odd pixel at the far end."""
+        extents = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation)]
+        totals = [
+            max((math.ceil(n / s) - 1) * s + e - n, 0)
+            for n, e, s in zip(size, extents, self.stride)
+        ]
+        near = [total // 2 for total in totals]
+        return near + [total - half for total, half in zip(totals, near)]
+
+
+@module("conv")
+def conv(p, shapes):
+    window = Window(p, shapes[0])
+    around = window.padding[:2] if even(window.padding) else [0, 0]
+    made = nn.Conv2d(
+        shapes[0][1],
+        p.get("filters"),
+        window.kernel,
+        window.stride,
+        around,
+        window.dilation,
+        p.get("groups", 1),
+        p.get("bias", True),
+    )
+    return made if even(window.padding) else Padded(window.padding, made)
+
+
+@module("max_pool")
+def max_pool(p, shapes):
+    window = Window(p, shapes[0], "kernel")
+    ceil = p.get("ceil_mode", False)
+    inside = all(pad <= k // 2 for pad, k in zip(window.padding, window.kernel))
+    plain = even(window.padding) and inside
+    around = window.padding[:2] if plain else [0, 0]
+    made = nn.MaxPool2d(window.kernel, window.stride, around, window.dilation, False, ceil)
+    if plain:
+        return made
+    if ceil:
+        raise NoSuchLayer("ceil_mode with uneven padding")
+    return Padded(window.padding, made, float("-inf"))
+
+
+@module("avg_pool")
+def avg_pool(p, shapes):
+    window = Window(p, shapes[0], "kernel")
+    ceil, count = p.get("ceil_mode", False), p.get("count_padding", True)
+    if even(window.padding):
+        return nn.AvgPool2d(window.kernel, window.stride, window.padding[:2], ceil, count)
+    if ceil or not count:
+        raise NoSuchLayer("ceil_mode, or a mean without the padding, with uneven padding")
+    return Padded(window.padding, nn.AvgPool2d(window.kernel, window.stride))
+
+
+@module("conv_transpose")
+def conv_transpose(p, shapes):
+    """With uneven padding more is cut away on one side, which PyTorch does not do by itself."""
+    padding = p.sides("padding")
+    least = [min(padding[0], padding[2]), min(padding[1], padding[3])]
+    made = nn.ConvTranspose2d(
+        shapes[0][1],
+        p.get("filters"),
+        p.pair("kernel"),
+        p.pair("stride", 1),
+        least,
+        p.pair("output_padding", 0),
+        p.get("groups", 1),
+        p.get("bias", True),
+        p.pair("dilation", 1),
+    )
+    if even(padding):
+        return made
+    top, left, bottom, right = (padding[i] - least[i % 2] for i in range(4))
+
+    def cut(y):
+        return y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
+
+    return nn.Sequential(made, Function(cut))
+
+
+# ---- Images --------------------------------------------------------------------------------------
+
+
+@module("global_avg_pool")
+def global_avg_pool(p, shapes):
+    return nn.AdaptiveAvgPool2d(1)
+
+
+@module("global_max_pool")
+def global_max_pool(p, shapes):
+    return nn.AdaptiveMaxPool2d(1)
+
+
+@module("upsample")
+def upsample(p, shapes):
+    mode = p.get("mode", "nearest")
+    corners = p.get("align_corners", False) if mode == "bilinear" else None
+    return nn.Upsample(scale_factor=tuple(p.pair("scale")), mode=mode, align_corners=corners)
+
+
+@module("pad")
+def pad(p, shapes):
+    top, left, bottom, right = p.sides("padding")
+    sides = (left, right, top, bottom)
+    mode = p.get("mode", "constant")
+    if mode == "constant":
+        return nn.ConstantPad2d(sides, p.real("value", 0))
+    return {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d}[mode](sides)
+
+
+@module("linear")
+def linear(p, shapes):
+    """An image counts as its numbers in C,H,W order."""
+    made = nn.Linear(math.prod(shapes[0][1:]), p.get("units"), p.get("bias", True))
+    return nn.Sequential(nn.Flatten(), made)
+
+
+# ---- Element by element ---------------------------------------------------------------------------
+
+PLAIN = {
+    "relu": nn.ReLU,
+    "selu": nn.SELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "hard_sigmoid": nn.Hardsigmoid,
+    "hard_swish": nn.Hardswish,
+}
+
+
+@module(*PLAIN)
+def plain(name, p, shapes):
+    return PLAIN[name]()
+
+
+@module("leaky_relu")
+def leaky_relu(p, shapes):
+    return nn.LeakyReLU(p.real("slope", 0.01))
+
+
+@module("elu")
+def elu(p, shapes):
+    return nn.ELU(p.real("alpha", 1))
+
+
+@module("gelu")
+def gelu(p, shapes):
+    return nn.GELU(approximate=p.get("approximate", "none"))
+
+
+@module("softplus")
+def softplus(p, shapes):
+    """PyTorch's threshold, beyond which it takes x itself, is set where the two are the same."""
+    return nn.Softplus(p.real("beta", 1), threshold=100)
+
+
+@module("clip")
+def clip(p, shapes):
+    low, high = p.real("min"), p.real("max")
+    return Function(lambda x: torch.clamp(x, low, high))
+
+
+@module("softmax")
+def softmax(p, shapes):
+    """Over the channels."""
+    return nn.Softmax(1)
+
+
+@module("log_softmax")
+def log_softmax(p, shapes):
+    return nn.LogSoftmax(1)
+
+
+@module("prelu")
+def prelu(p, shapes):
+    return nn.PReLU(1 if p.get("shared", True) else shapes[0][1])
+
+
+# ---- Normalisation -------------------------------------------------------------------------------
+
+
+@module("batch_norm")
+def batch_norm(p, shapes):
+    kind = nn.BatchNorm1d if len(shapes[0]) == 2 else nn.BatchNorm2d
+    momentum = p.real("momentum", 0.1)
+    return kind(shapes[0][1], p.real("eps", 1e-5), momentum, p.get("affine", True))
+
+
+@module("group_norm")
+def group_norm(p, shapes):
+    return nn.GroupNorm(
+        p.get("groups"), shapes[0][1], p.real("eps", 1e-5), p.get("affine", True)
+    )
+
+
+@module("instance_norm")
+def instance_norm(p, shapes):
+    return nn.InstanceNorm2d(shapes[0][1], p.real("eps", 1e-5), affine=p.get("affine", False))
+
+
+@module("layer_norm")
+def layer_norm(p, shapes):
+    over_channels = p.get("over", "sample") == "channels"
+    size = shapes[0][1:2] if over_channels else shapes[0][1:]
+    made = nn.LayerNorm(size, p.real("eps", 1e-5), p.get("affine", True))
+    if not over_channels or len(shapes[0]) == 2:
+        return made
+    to_end = Function(lambda x: x.movedim(1, -1))  # nn.LayerNorm's axes are the last ones
+    return nn.Sequential(to_end, made, Function(lambda x: x.movedim(-1, 1)))
+
+
+@module("lrn")
+def lrn(p, shapes):
+    alpha, beta, k = p.real("alpha", 1e-4), p.real("beta", 0.75), p.real("k", 1)
+    return nn.LocalResponseNorm(p.get("size"), alpha, beta, k)
+
+
+# ---- Wiring --------------------------------------------------------------------------------------
+
+
+@module("add")
+def add(p, shapes):
+    return Function(lambda *xs: sum(xs))
+
+
+@module("multiply")
+def multiply(p, shapes):
+    return Function(lambda *xs: math.prod(xs))
+
+
+@module("concat")
+def concat(p, shapes):
+    axis = p.get("axis", 1)
+    return Function(lambda *xs: torch.cat(xs, axis))
+
+
+@module("slice")
+def slice_(p, shapes):
+    axis, end = p.get("axis", 1), p.get("end", "end")
+    part = slice(p.get("begin", 0), None if end == "end" else _one(end))
+    return Function(lambda x: x[(slice(None),) * axis + (part,)])
+
+
+@module("flatten")
+def flatten(p, shapes):
+    return nn.Flatten()
+
+
+@module("reshape")
+def reshape(p, shapes):
+    sizes = p.get("shape")
+    sizes = sizes if isinstance(sizes, list) else [sizes]
+    return Function(lambda x: x.reshape([len(x), *sizes]))
+
+
+@module("dropout")
+def dropout(p, shapes):
+    return nn.Dropout(p.real("p", 0.5))
+
+
+@module("dropout2d")
+def dropout2d(p, shapes):
+    return nn.Dropout2d(p.real("p", 0.5))
+
+
+# ---- Losses: a number for each sample ---------------------------------------------------------------
+
+
+@module("softmax_loss")
+def softmax_loss(p, shapes):
+    loss = nn.CrossEntropyLoss(reduction="none")
+    return Function(lambda scores, labels: loss(scores.flatten(1), labels))
