@@ -16,7 +16,8 @@
  * Times are the least of some steps: what disturbs a step only makes it longer. On a machine that
  * is busy with something else a step on many threads is longer than one on few, which says nothing
  * of the cut; the system counts how often a thread was put off its processor, so a trial goes on
- * for a while until a step was left in peace, and without one no other cut is taken. Of candidates
+ * for a while until a step was left in peace, and without one no other cut is taken. Layers that
+ * are alike, as in networks of many equal blocks, have the mean of their costs. Of candidates
  * that are as good as equal the first in order of preference is taken, so that a plan is stable. A
  * candidate that fails is out of the choice. */
 #include "graph/tune.h"
@@ -106,6 +107,7 @@ typedef struct tuner {
     float *momentum;                 /* as many as weights */
     lamina__recorded_kernel *record; /* for one trial net; names are not owned */
     candidates *layers;
+    int32_t *like; /* the first layer that computes the same, with other numbers */
     heaviness *heavy;
     double *least; /* (layers, passes, threads): seconds in the trial that ran last */
     double *cost;  /* (layers, passes): of all threads, with repacking */
@@ -421,7 +423,27 @@ static int32_t first_round(const candidates *c) {
     return c->together_first ? 0 : c->n_together;
 }
 
+/* Gives layers that are alike the mean of their costs. */
+static void share_costs(tuner *t) {
+    for (int32_t leader = 0; leader < t->n_layers; leader++) {
+        double sum[LAMINA__N_PASSES] = {0};
+        int32_t n = 0;
+        for (int32_t i = leader; t->like[leader] == leader && i < t->n_layers; i++) {
+            for (int pass = 0; t->like[i] == leader && pass < LAMINA__N_PASSES; pass++) {
+                sum[pass] += t->cost[i * LAMINA__N_PASSES + pass];
+            }
+            n += t->like[i] == leader;
+        }
+        for (int32_t i = leader; n > 1 && i < t->n_layers; i++) {
+            for (int pass = 0; t->like[i] == leader && pass < LAMINA__N_PASSES; pass++) {
+                t->cost[i * LAMINA__N_PASSES + pass] = sum[pass] / n;
+            }
+        }
+    }
+}
+
 static void note_costs(tuner *t, int32_t round) {
+    share_costs(t);
     for (int32_t i = 0; i < t->n_layers; i++) {
         candidates *c = &t->layers[i];
         const double *cost = &t->cost[i * LAMINA__N_PASSES];
@@ -499,6 +521,34 @@ static bool run_round(tuner *t, const plan *cut, int32_t round) {
     return false;
 }
 
+/* The same computation: type, parameters, shapes, what is wanted, and what follows in place. */
+static bool are_alike(const lamina__net *net, int32_t a, int32_t b) {
+    const lamina__layer *one = &net->layers[a], *other = &net->layers[b];
+    const lamina__instance *x = one->instance, *y = other->instance;
+    bool same = one->spec->entry == other->spec->entry && x->n_in == y->n_in &&
+                one->whole == other->whole && one->backward == other->backward &&
+                one->frozen == other->frozen && (x->next == NULL) == (y->next == NULL) &&
+                (x->next == NULL || strcmp(x->next, y->next) == 0);
+    for (int32_t k = 0; same && k < x->n_in; k++) {
+        same = memcmp(&x->in[k], &y->in[k], sizeof x->in[k]) == 0 &&
+               net->values[one->value_in[k]].needs_gradient ==
+                   net->values[other->value_in[k]].needs_gradient;
+    }
+    if (!same) {
+        return false;
+    }
+    lamina__text of_one = {0}, of_other = {0};
+    const lamina__table table = lamina__type_table(x->type);
+    lamina__params_write(table, one->spec->config, &of_one);
+    lamina__params_write(table, other->spec->config, &of_other);
+    same = !of_one.failed && !of_other.failed && of_one.length == of_other.length &&
+           memcmp(of_one.data != NULL ? of_one.data : "", of_other.data != NULL ? of_other.data : "",
+                  of_one.length) == 0;
+    lamina__text_free(&of_one);
+    lamina__text_free(&of_other);
+    return same;
+}
+
 /* Of a net of the same network, before any other. */
 static bool weigh_layers(tuner *t) {
     lamina__net_options options = *t->options;
@@ -516,6 +566,10 @@ static bool weigh_layers(tuner *t) {
         }
         t->heavy[i] = (heaviness){.many = weights >= MANY_WEIGHTS,
                                   .reuse = weights > 0 ? instance->multiply_adds / weights : 0};
+        t->like[i] = 0;
+        while (t->like[i] < i && !are_alike(net, t->like[i], i)) {
+            t->like[i]++;
+        }
     }
     if (made) {
         t->momentum = lamina__calloc((size_t)lamina__net_weight_floats(net) + 1, sizeof(float));
@@ -742,12 +796,13 @@ static bool allocate(tuner *t, plan *best, plan *other) {
     t->record = lamina__calloc(n, sizeof *t->record);
     t->layers = lamina__calloc(n, sizeof *t->layers);
     t->heavy = lamina__calloc(n, sizeof *t->heavy);
+    t->like = lamina__calloc(n, sizeof *t->like);
     t->least = lamina__calloc(n * LAMINA__N_PASSES * (size_t)t->threads, sizeof *t->least);
     t->cost = lamina__calloc(n * LAMINA__N_PASSES, sizeof *t->cost);
     best->layers = lamina__calloc(n, sizeof *best->layers);
     other->layers = lamina__calloc(n, sizeof *other->layers);
     if (t->images == NULL || t->labels == NULL || t->record == NULL || t->layers == NULL ||
-        t->heavy == NULL || t->least == NULL || t->cost == NULL || best->layers == NULL ||
+        t->heavy == NULL || t->like == NULL || t->least == NULL || t->cost == NULL || best->layers == NULL ||
         other->layers == NULL) {
         return false;
     }
@@ -803,6 +858,7 @@ static bool measure_plan(const lamina__network *network, const lamina__net_optio
     lamina__free(t.record);
     lamina__free(t.layers);
     lamina__free(t.heavy);
+    lamina__free(t.like);
     lamina__free(t.least);
     lamina__free(t.cost);
     lamina__free(best.layers);
