@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 BATCHES = 8  # different ones, in turn
-WARM_STEPS = 3
+WARM_STEPS = 2
 ONE_THREAD = "+one_thread"  # at the end of a setting's name
 
 
@@ -64,7 +64,92 @@ def vgg11():
     return (3, 32, 32), nn.Sequential(*layers, nn.Flatten(), nn.Linear(512, 10))
 
 
-NETWORKS = {"lenet": lenet, "mlp": mlp, "plain3x3": plain3x3, "vgg11": vgg11}
+def conv_norm(inputs, outputs, kernel, stride=1, groups=1, act=nn.ReLU):
+    """Convolution, batch norm and, unless it is None, an activation in place, as in torchvision."""
+    layers = [
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+    ]
+    return nn.Sequential(*layers, *([act(inplace=True)] if act else []))
+
+
+class Residual(nn.Module):
+    """relu(body(x) + shortcut(x)); without a last relu when `relu` is False."""
+
+    def __init__(self, body, shortcut=None, relu=True):
+        super().__init__()
+        self.body = body
+        self.shortcut = shortcut or nn.Identity()
+        self.relu = nn.ReLU(inplace=True) if relu else nn.Identity()
+
+    def forward(self, x):
+        y = self.body(x)
+        y += self.shortcut(x)
+        return self.relu(y)
+
+
+def head(channels, classes, dropout=0.0):
+    drop = [nn.Dropout(dropout)] if dropout else []
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), *drop, nn.Linear(channels, classes)]
+
+
+def resnet20():
+    layers, channels = [conv_norm(3, 16, 3)], 16
+    for filters in (16, 32, 64):
+        for _ in range(3):
+            stride = 1 if filters == channels else 2
+            body = nn.Sequential(
+                conv_norm(channels, filters, 3, stride), conv_norm(filters, filters, 3, act=None))
+            short = conv_norm(channels, filters, 1, 2, act=None) if stride == 2 else None
+            layers.append(Residual(body, short))
+            channels = filters
+    return (3, 32, 32), nn.Sequential(*layers, *head(64, 10))  # fmt: skip
+
+
+def mobilenet_v2():
+    layers, channels = [conv_norm(3, 32, 3, 2, act=nn.ReLU6)], 32
+    for expand, filters, blocks, first_stride in (
+        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
+        (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+    ):  # fmt: skip
+        for stride in [first_stride] + [1] * (blocks - 1):
+            inner = channels * expand
+            body = [conv_norm(channels, inner, 1, act=nn.ReLU6)] if expand > 1 else []
+            body += [
+                conv_norm(inner, inner, 3, stride, inner, act=nn.ReLU6),
+                conv_norm(inner, filters, 1, act=None),
+            ]
+            body = nn.Sequential(*body)
+            same = stride == 1 and channels == filters
+            layers.append(Residual(body, relu=False) if same else body)
+            channels = filters
+    layers.append(conv_norm(channels, 1280, 1, act=nn.ReLU6))
+    return (3, 96, 96), nn.Sequential(*layers, *head(1280, 1000, dropout=0.2))
+
+
+def resnet50():
+    layers, channels = [conv_norm(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)], 64
+    for inner, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for block in range(blocks):
+            stride = 2 if block == 0 and inner > 64 else 1
+            body = nn.Sequential(
+                conv_norm(channels, inner, 1), conv_norm(inner, inner, 3, stride),
+                conv_norm(inner, 4 * inner, 1, act=None))
+            short = conv_norm(channels, 4 * inner, 1, stride, act=None) if block == 0 else None
+            layers.append(Residual(body, short))
+            channels = 4 * inner
+    return (3, 224, 224), nn.Sequential(*layers, *head(2048, 1000))  # fmt: skip
+
+
+NETWORKS = {
+    "lenet": lenet,
+    "mlp": mlp,
+    "plain3x3": plain3x3,
+    "vgg11": vgg11,
+    "resnet20": resnet20,
+    "mobilenet-v2": mobilenet_v2,
+    "resnet50": resnet50,
+}
 
 
 # ---- Settings ------------------------------------------------------------------------------------
@@ -142,16 +227,11 @@ def seconds_of(steps, work):
 
 
 def get_warm(options, work):
-    """Steps until they get no faster, for some seconds at most."""
+    """The first steps, up to a quarter of the time that is measured."""
     begin = time.perf_counter()
-    steps = WARM_STEPS
-    last = seconds_of(steps, work) / steps
-    steps = max(WARM_STEPS, int(0.25 * options.seconds / last))
-    while time.perf_counter() - begin < 4 * options.seconds:
-        now = seconds_of(steps, work) / steps
-        if now > 0.97 * last:
-            break
-        last = now
+    seconds_of(WARM_STEPS, work)
+    while time.perf_counter() - begin < 0.25 * options.seconds:
+        work.step()
 
 
 def images_per_second(options, work):

@@ -404,6 +404,27 @@ static void layers_with_many_weights(void) {
 
 /* ---- With a cache ---- */
 
+/* Layers that compute the same have the same kernels, whatever disturbed one of them. */
+static void equal_layers_are_alike(void) {
+    static const char *const equal = "- conv: {filters: 4, kernel: 3, padding: same}\n"
+                                     "- conv: {name: a, filters: 4, kernel: 3, padding: same}\n"
+                                     "- conv: {name: b, filters: 4, kernel: 3, padding: same}\n"
+                                     "- conv: {name: c, filters: 4, kernel: 3, padding: same}\n"
+                                     "- linear: {units: 5}\n"
+                                     "- softmax_loss\n";
+    for (int i = 0; i < 4; i++) {
+        const lamina__net_options options = options_for(1 + i % 2);
+        test_net t = make(equal, &options);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+        for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
+            const char *kernel = lamina__instance_kernel(lamina__net_layer(t.net, 1), pass);
+            TEST_TEXT(lamina__instance_kernel(lamina__net_layer(t.net, 2), pass), kernel);
+            TEST_TEXT(lamina__instance_kernel(lamina__net_layer(t.net, 3), pass), kernel);
+        }
+        test_net_free(&t);
+    }
+}
+
 static void measured_once(void) {
     const char *folder = test_path(test_tmpdir(), "deep/er");
     lamina__net_options options = options_for(2);
@@ -460,5 +481,6 @@ LAMINA_TESTS({"the fastest wins", the_fastest_wins},
              {"weights are untouched", weights_are_untouched}, {"forward only", forward_only},
              {"what cannot be measured", what_cannot_be_measured},
              {"layers with many weights are called as they are fastest", layers_with_many_weights},
+             {"equal layers are alike", equal_layers_are_alike},
              {"measured once", measured_once},
              {"failing allocations are clean", failing_allocations_are_clean})
