@@ -166,6 +166,17 @@ BODY void map_rows(const int relu, const lamina__channel_map *map, const lamina_
                    lamina_real *restrict y, int64_t n, int64_t width) {
     const lamina_real *restrict mean = map->mean;
     const lamina_real *restrict scale = map->scale, *restrict bias = map->bias;
+    for (; n >= 2; n -= 2, x += 2 * width, y += 2 * width) {
+        const lamina_real *x1 = x + width;
+        lamina_real *y1 = y + width;
+#pragma omp simd
+        for (int64_t i = 0; i < width; i++) {
+            const lamina_real z = (x[i] - mean[i]) * scale[i] + bias[i];
+            const lamina_real z1 = (x1[i] - mean[i]) * scale[i] + bias[i];
+            y[i] = relu ? positive(z) : z;
+            y1[i] = relu ? positive(z1) : z1;
+        }
+    }
     for (; n > 0; n--, x += width, y += width) {
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) {
@@ -207,12 +218,24 @@ BODY void back_rows(const int relu, const lamina__channel_map *map, const lamina
     const lamina_real *restrict mean = map->mean;
     const lamina_real *restrict scale = map->scale, *restrict bias = map->bias;
     const lamina_real *restrict slope = map->slope, *restrict offset = map->offset;
+    for (; n >= 2; n -= 2, x += 2 * width, dy += 2 * width, dx += 2 * width) {
+        const lamina_real *x1 = x + width, *dy1 = dy + width;
+        lamina_real *dx1 = dx + width;
+#pragma omp simd
+        for (int64_t i = 0; i < width; i++) {
+            const lamina_real a = x[i] - mean[i], b = x1[i] - mean[i];
+            const lamina_real da = passed(relu, a, scale[i], bias[i], dy[i]);
+            const lamina_real db = passed(relu, b, scale[i], bias[i], dy1[i]);
+            dx[i] = da * scale[i] + (a * slope[i] + offset[i]);
+            dx1[i] = db * scale[i] + (b * slope[i] + offset[i]);
+        }
+    }
     for (; n > 0; n--, x += width, dy += width, dx += width) {
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) {
             const lamina_real a = x[i] - mean[i];
-            dx[i] =
-                passed(relu, a, scale[i], bias[i], dy[i]) * scale[i] + (a * slope[i] + offset[i]);
+            const lamina_real da = passed(relu, a, scale[i], bias[i], dy[i]);
+            dx[i] = da * scale[i] + (a * slope[i] + offset[i]);
         }
     }
 }
