@@ -1,6 +1,8 @@
 """Layers that normalise."""
 import math
 
+import numpy as np
+
 from case import Case, layer
 
 
@@ -8,6 +10,13 @@ def numbers(draw, shape):
     """Each channel with a mean and a spread of its own."""
     size = (1, shape[1]) + (1,) * (len(shape) - 2)
     return draw.numbers(shape) * draw.between(size, 0.5, 2) + draw.numbers(size)
+
+
+def terms(params, groups):
+    """In dy - mean of dy - xhat (mean of dy xhat) all cancels where a group has two values, which are
+    always xhat = -1 and 1; what is left is divided by the spread. groups: (N, values)."""
+    variance = groups.astype(np.float64).var(1) + params.get("eps", 1e-5)
+    return {"d_in": 2 / math.sqrt(variance.min())}
 
 
 def draw_usual(draw, params):
@@ -25,7 +34,8 @@ def batch_norm(draw):
     draw.option(params, "momentum", draw.real(0, 1))
     if phase == "train" and shape[0] * math.prod(shape[2:]) == 1:
         return None  # no variance: neither takes it
-    return Case(params, [numbers(draw, shape)], phase)
+    x = numbers(draw, shape)
+    return Case(params, [x], phase, terms(params, x.swapaxes(0, 1).reshape(shape[1], -1)))
 
 
 @layer("layer_norm")
@@ -33,10 +43,11 @@ def layer_norm(draw):
     params, shape = {}, draw.shape()
     draw_usual(draw, params)
     draw.option(params, "over", draw.choice(["sample", "channels"]))
-    over_channels = params.get("over") == "channels"
-    if (shape[1] if over_channels else math.prod(shape[1:])) == 1:
-        return None
-    return Case(params, [numbers(draw, shape)])
+    x = numbers(draw, shape)
+    groups = x.reshape(shape[0], -1)
+    if params.get("over") == "channels":
+        groups = np.moveaxis(x, 1, -1).reshape(-1, shape[1])
+    return Case(params, [x], terms=terms(params, groups)) if groups.shape[1] > 1 else None
 
 
 @layer("group_norm")
@@ -47,14 +58,18 @@ def group_norm(draw):
     draw_usual(draw, params)
     if channels // groups * math.prod(shape[2:]) == 1:
         return None
-    return Case(params, [numbers(draw, shape)])
+    x = numbers(draw, shape)
+    return Case(params, [x], terms=terms(params, x.reshape(shape[0] * groups, -1)))
 
 
 @layer("instance_norm")
 def instance_norm(draw):
     params, shape = {}, draw.image()
     draw_usual(draw, params)
-    return Case(params, [numbers(draw, shape)]) if math.prod(shape[2:]) > 1 else None
+    if math.prod(shape[2:]) == 1:
+        return None
+    x = numbers(draw, shape)
+    return Case(params, [x], terms=terms(params, x.reshape(shape[0] * shape[1], -1)))
 
 
 @layer("lrn")

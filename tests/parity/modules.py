@@ -325,7 +325,11 @@ def layer_norm(p, shapes):
 @module("lrn")
 def lrn(p, shapes):
     alpha, beta, k = p.real("alpha", 1e-4), p.real("beta", 0.75), p.real("k", 1)
-    return nn.LocalResponseNorm(p.get("size"), alpha, beta, k)
+    made = nn.LocalResponseNorm(p.get("size"), alpha, beta, k)
+    if len(shapes[0]) > 2:
+        return made
+    as_image = Function(lambda x: x.unsqueeze(2))  # PyTorch does not take features
+    return nn.Sequential(as_image, made, Function(lambda x: x.squeeze(2)))
 
 
 # ---- Wiring --------------------------------------------------------------------------------------
