@@ -456,4 +456,41 @@ static inline void test_update(void *arg, int32_t weight, int64_t begin, int64_t
     }
 }
 
+/* A step without an update; returns the mean loss. gradient: NULL, or as long as the weights. */
+static inline double test_net_step(test_net *t, const test_batch *b, int64_t step,
+                                   float *gradient) {
+    test_descent still = {lamina__net_weight_block(t->net), gradient, 0};
+    lamina__result result = {0};
+    lamina_error error = {0};
+    CU_ASSERT_EQUAL(
+        lamina__net_train_step(t->net, &b->batch, step, test_update, &still, &result, &error),
+        LAMINA_OK);
+    TEST_TEXT(error.message, "");
+    return result.loss_sum / (double)result.samples;
+}
+
+/* The net's gradients against finite differences of its loss, at every `every`-th weight. */
+static inline void test_net_slope(test_net *t, const test_batch *b, int64_t every) {
+    float *weights = lamina__net_weight_block(t->net);
+    float *gradient = lamina__calloc((size_t)lamina__net_weight_floats(t->net), sizeof *gradient);
+    double largest = 0;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(gradient);
+    test_net_step(t, b, 0, gradient);
+    for (int32_t w = 0; w < lamina__net_n_weights(t->net); w++) {
+        const lamina__net_weight weight = lamina__net_weight_at(t->net, w);
+        for (int64_t i = weight.offset; i < weight.offset + weight.elements; i += every) {
+            const float kept = weights[i], apart = 1e-2f;
+            weights[i] = kept + apart;
+            const double above = test_net_step(t, b, 0, NULL);
+            weights[i] = kept - apart;
+            const double slope = (above - test_net_step(t, b, 0, NULL)) / (2.0 * apart);
+            weights[i] = kept;
+            CU_ASSERT_DOUBLE_EQUAL(slope, gradient[i], 2e-4 + 2e-3 * fabs(slope));
+            largest = fmax(largest, fabs(slope));
+        }
+    }
+    CU_ASSERT(largest > 0.05); /* the comparison meant something */
+    lamina__free(gradient);
+}
+
 #endif
