@@ -79,13 +79,14 @@ static void make_weight(memory *m, const lamina_weight *weight, const double *va
 }
 
 /* The memory of one run; static, as it is large and tests run one at a time. */
-static memory in, out, d_in, d_out, saved[4], weight[2], d_weight[2], labels;
+static memory in, out, d_in, d_out, saved[4], weight[2], d_weight[2], running[2], labels;
 static _Alignas(64) unsigned char packed[4][64 * 1024], scratch[1024 * 1024];
 
 static void call_layer(lamina__instance *instance, layer_run *run) {
     const lamina_tensor *ins[] = {&in.view, &labels.view}, *outs[] = {&out.view};
     const lamina_tensor *weights[] = {&weight[0].view, &weight[1].view};
     const lamina_tensor *saves[] = {&saved[0].view, &saved[1].view, &saved[2].view, &saved[3].view};
+    const lamina_tensor *states[] = {&running[0].view, &running[1].view};
     const lamina_tensor *d_outs[] = {&d_out.view}, *d_ins[] = {&d_in.view, NULL};
     const lamina_tensor *d_weights[] = {&d_weight[0].view, &d_weight[1].view};
     void *const packs[] = {packed[0], packed[1], packed[2], packed[3]};
@@ -97,6 +98,7 @@ static void call_layer(lamina__instance *instance, layer_run *run) {
                           .in = ins,
                           .out = outs,
                           .weight = weights,
+                          .state = states,
                           .saved = saves,
                           .d_out = d_outs,
                           .d_in = d_ins,
@@ -117,6 +119,11 @@ static void call_layer(lamina__instance *instance, layer_run *run) {
     CU_ASSERT_FATAL(instance->n_saved <= 4 && instance->n_packed <= 4 && instance->n_weights <= 2);
     for (int32_t i = 0; i < instance->n_saved; i++) {
         make(&saved[i], &instance->saved[i].shape, NULL);
+    }
+    CU_ASSERT_FATAL(instance->n_states <= 2);
+    for (int32_t i = 0; i < instance->n_states; i++) {
+        static const double zeros[MOST];
+        make(&running[i], &instance->states[i].shape, zeros);
     }
     for (int32_t i = 0; i < instance->n_packed; i++) {
         CU_ASSERT_FATAL(instance->packed[i].bytes <= sizeof(packed[i]));
@@ -588,6 +595,108 @@ static void test_relu_is_a_diagonal(void) {
     }
 }
 
+/* ---- Norms --------------------------------------------------------------------------------- */
+
+enum { M = 6, SETS = 3 };
+
+/* xhat of M values, and its Jacobian r (I - 1 1^T / M - xhat xhat^T / M). */
+static void xhat_of(const double *x, double eps, double xhat[M], double jacobian[M][M]) {
+    double mean = 0, variance = 0;
+    for (size_t i = 0; i < M; i++) {
+        mean += x[i] / M;
+    }
+    for (size_t i = 0; i < M; i++) {
+        variance += (x[i] - mean) * (x[i] - mean) / M;
+    }
+    const double r = 1 / sqrt(variance + eps);
+    for (size_t i = 0; i < M; i++) {
+        xhat[i] = (x[i] - mean) * r;
+    }
+    for (size_t i = 0; i < M; i++) {
+        for (size_t j = 0; j < M; j++) {
+            jacobian[i][j] = r * ((i == j) - 1.0 / M - xhat[i] * xhat[j] / M);
+        }
+    }
+}
+
+/* SETS sets of M values. With weights by set (a channel's) or by place in a set: y = w xhat + b and
+ * what follows from it. A value of set s at place i is number s * of_set + i * of_place. */
+static void check_norm(const char *type, const char *text, size_t of_set, size_t of_place,
+                       bool by_set) {
+    static layer_run r;
+    for (size_t v = 0; v < N_VARIANTS; v++) {
+        double y[SETS * M], dx[SETS * M], dw[MOST] = {0}, db[MOST] = {0};
+        draw_run(&r, 9);
+        for (size_t s = 0; s < SETS; s++) {
+            double x[M], xhat[M], jacobian[M][M], d_xhat[M], d_x[M];
+            for (size_t i = 0; i < M; i++) {
+                x[i] = r.in[s * of_set + i * of_place];
+            }
+            xhat_of(x, 0.01, xhat, jacobian);
+            for (size_t i = 0; i < M; i++) {
+                const size_t at = s * of_set + i * of_place, w = by_set ? s : i;
+                y[at] = r.weight[0][w] * xhat[i] + r.weight[1][w];
+                d_xhat[i] = r.weight[0][w] * r.d_out[at];
+                dw[w] += r.d_out[at] * xhat[i];
+                db[w] += r.d_out[at];
+            }
+            multiply(jacobian[0], M, M, true, d_xhat, d_x);
+            for (size_t i = 0; i < M; i++) {
+                dx[s * of_set + i * of_place] = d_x[i];
+            }
+        }
+        run_layer(&variants[v], type, text, &r);
+        SAME(&variants[v], r.out, y, SETS * M);
+        SAME(&variants[v], r.d_in, dx, SETS * M);
+        SAME(&variants[v], r.d_weight[0], dw, by_set ? SETS : M);
+        SAME(&variants[v], r.d_weight[1], db, by_set ? SETS : M);
+    }
+}
+
+static void test_norms_have_one_jacobian(void) {
+    check_norm("batch_norm", "{input: [6, 3], params: {eps: 0.01}}", 1, SETS, true);
+    check_norm("batch_norm", "{input: [1, 3, 2, 3], params: {eps: 0.01}}", M, 1, true);
+    check_norm("instance_norm", "{input: [1, 3, 2, 3], params: {eps: 0.01, affine: true}}", M, 1,
+               true);
+    check_norm("group_norm", "{input: [3, 6], params: {eps: 0.01, groups: 1}}", M, 1, false);
+    check_norm("layer_norm", "{input: [3, 6], params: {eps: 0.01}}", M, 1, false);
+    check_norm("layer_norm", "{input: [3, 1, 3, 2], params: {eps: 0.01}}", M, 1, false);
+    check_norm("layer_norm", "{input: [1, 6, 1, 3], params: {eps: 0.01, over: channels}}", 1, SETS,
+               false);
+}
+
+/* dy_j/dx_c = [j = c] s_c^-beta - beta x_j s_j^(-beta-1) (2 alpha / n) x_c [c around j], for an
+ * even n, of which more channels before than after are around one. */
+static void test_response_normalisation(void) {
+    enum { C = 7, SIZE = 4 };
+    const double alpha = 2, beta = 0.75;
+    static layer_run r;
+    for (size_t v = 0; v < N_VARIANTS; v++) {
+        double s[C], y[C], dx[C], jacobian[C][C];
+        draw_run(&r, 10);
+        for (int j = 0; j < C; j++) {
+            s[j] = 1;
+            for (int c = j - SIZE / 2; c <= j + (SIZE - 1) / 2; c++) {
+                s[j] += c >= 0 && c < C ? alpha / SIZE * r.in[c] * r.in[c] : 0;
+            }
+            y[j] = r.in[j] * pow(s[j], -beta);
+        }
+        for (int j = 0; j < C; j++) {
+            for (int c = 0; c < C; c++) {
+                const bool around = c >= j - SIZE / 2 && c <= j + (SIZE - 1) / 2;
+                jacobian[j][c] = j == c ? pow(s[c], -beta) : 0;
+                jacobian[j][c] -=
+                    around ? beta * r.in[j] * pow(s[j], -beta - 1) * (2 * alpha / SIZE) * r.in[c]
+                           : 0;
+            }
+        }
+        multiply(jacobian[0], C, C, true, r.d_out, dx);
+        run_layer(&variants[v], "lrn", "{input: [1, 7], params: {size: 4, alpha: 2}}", &r);
+        SAME(&variants[v], r.out, y, C);
+        SAME(&variants[v], r.d_in, dx, C);
+    }
+}
+
 /* ---- Softmax ------------------------------------------------------------------------------- */
 
 enum { K = 5 };
@@ -715,6 +824,8 @@ LAMINA_TESTS(
     {"padding is a matrix for each axis", test_padding_is_two_matrices},
     {"max pooling takes the first of equals", test_max_pool_of_equals},
     {"relu is a diagonal matrix", test_relu_is_a_diagonal},
+    {"norms have one Jacobian", test_norms_have_one_jacobian},
+    {"response normalisation", test_response_normalisation},
     {"the Jacobian of softmax is diag(s) - s s^T", test_softmax_jacobian},
     {"softmax over the channels of each pixel", test_softmax_of_pixels},
     {"softmax and cross-entropy leave s - e_t", test_softmax_and_cross_entropy},
