@@ -63,6 +63,9 @@ ROWS = [
     Row("mlp-128", "mlp", 128),
     Row("plain3x3-64", "plain3x3", 64),
     Row("vgg11-64", "vgg11", 64),
+    Row("resnet20-128", "resnet20", 128),
+    Row("mobilenet-v2-32", "mobilenet-v2", 32),
+    Row("resnet50-16", "resnet50", 16),
     Row("lenet-inference-1", "lenet", 1, inference=True),
     Row("lenet-inference-64", "lenet", 64, inference=True),
 ]

@@ -16,7 +16,10 @@ network lenet-inference-64 431,080 2,293,000 64
 network mlp-128 669,706 668,672 128
 network plain3x3-64 201,578 21,964,544 64
 network vgg11-64 9,225,610 152,769,536 64
-[ "$(ls "$SOURCE/bench/configs" | wc -l)" -eq 7 ] || fail "a config without a line here"
+network resnet20-128 272,474 40,813,184 128
+network mobilenet-v2-32 3,504,872 56,289,152 32
+network resnet50-16 25,557,032 4,089,184,256 16
+[ "$(ls "$SOURCE/bench/configs" | wc -l)" -eq 10 ] || fail "a config without a line here"
 for config in "$SOURCE"/bench/configs/*; do
     grep -F 'optimizer: {type: sgd, learning_rate: 0.01, momentum: 0.9}' "$config" >/dev/null ||
         fail "$config: another optimizer than the peer's"
@@ -33,7 +36,8 @@ sys.path.insert(0, sys.argv[1])
 import peer
 for name, make in sorted(peer.NETWORKS.items()):
     print(name, sum(weight.numel() for weight in make()[1].parameters()))' "$SOURCE/bench"
-    printf '%s\n' 'lenet 431080' 'mlp 669706' 'plain3x3 201578' 'vgg11 9225610' >wanted
+    printf '%s\n' 'lenet 431080' 'mlp 669706' 'mobilenet-v2 3504872' 'plain3x3 201578' \
+        'resnet20 272474' 'resnet50 25557032' 'vgg11 9225610' >wanted
     cmp -s out wanted || fail "the peer's networks are others: $(cat out)"
 fi
 
