@@ -44,7 +44,7 @@ enum { MAX_CANDIDATES = 8, LEAST_STEPS = 3, FEW_STEPS = 4, MANY_STEPS = 24 };
 static const double longest_trial = 0.5, long_trial = 0.2, trial_seconds = 0.04, short_trial = 0.01;
 
 /* No trial begins so long after the first, and for so many steps more. */
-static const double budget_seconds = 1.2, budget_steps = 40, most_budget_seconds = 7;
+static const double budget_seconds = 1.2, budget_steps = 40, most_budget_seconds = 45;
 
 /* For so long all trials together may wait for a step in peace, and so often a thread may be put
  * off its processor in a second of it. */
