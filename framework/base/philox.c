@@ -4,28 +4,25 @@
  *     number i = word i % 4 of philox(counter = (i / 4, high), key)
  *
  * so any range of numbers can be had on its own, in any order, by any thread. */
-#include "base/philox.h"
+#include "base/clones.h"
+#include "base/philox_wide.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
-
-#define ROUNDS      10
-#define MULTIPLIER0 0xD2511F53u
-#define MULTIPLIER1 0xCD9E8D57u
-#define KEY_STEP0   0x9E3779B9u /* golden ratio */
-#define KEY_STEP1   0xBB67AE85u /* sqrt(3) - 1 */
 
 void lamina__philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];
-    for (int round = 0; round < ROUNDS; round++) {
-        uint64_t p0 = (uint64_t)MULTIPLIER0 * c0, p1 = (uint64_t)MULTIPLIER1 * c2;
+    for (int round = 0; round < LAMINA__PHILOX_ROUNDS; round++) {
+        uint64_t p0 = (uint64_t)LAMINA__PHILOX_MULTIPLIER0 * c0,
+                 p1 = (uint64_t)LAMINA__PHILOX_MULTIPLIER1 * c2;
         c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
         c1 = (uint32_t)p1;
         c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
         c3 = (uint32_t)p0;
-        k0 += KEY_STEP0;
-        k1 += KEY_STEP1;
+        k0 += LAMINA__PHILOX_KEY_STEP0;
+        k1 += LAMINA__PHILOX_KEY_STEP1;
     }
     out[0] = c0;
     out[1] = c1;
@@ -54,80 +51,86 @@ static void block(const lamina__stream *stream, uint64_t number, uint32_t out[4]
 
 /* ---- Many at once -------------------------------------------------------------------------- */
 
-#define LANES 16          /* blocks that are computed side by side */
-#define WIDE  (4 * LANES) /* their numbers */
+#define WIDE LAMINA__PHILOX_NUMBERS
 
-/* For each instruction set that makes a difference, chosen when the program starts. That needs the
- * C library's help, and sanitizers are not ready so early. */
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) &&                 \
-    !defined(__SANITIZE_THREAD__) && !defined(__clang__)
-#define FOR_EACH_CPU __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define FOR_EACH_CPU
-#endif
-
-/* Blocks number .. number + LANES - 1. The counters' words, 32 bits each, are kept in 64 so that
- * products need no shuffling. */
-FOR_EACH_CPU static void wide_blocks(const lamina__stream *stream, uint64_t number,
-                                     uint32_t out[WIDE]) {
-    uint64_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
+/* Loops over all blocks, which a compiler makes vectors of where it can. The counters' words, 32
+ * bits each, are kept in 64 so that products need no shuffling. */
+void lamina__philox_portable(const lamina__stream *stream, uint64_t number, uint32_t out[WIDE]) {
+    enum { BLOCKS = LAMINA__PHILOX_BLOCKS };
+    uint64_t c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS];
     uint32_t k0 = stream->key[0], k1 = stream->key[1];
-    for (uint64_t lane = 0; lane < LANES; lane++) {
-        c0[lane] = (uint32_t)(number + lane);
-        c1[lane] = (number + lane) >> 32;
-        c2[lane] = (uint32_t)stream->high;
-        c3[lane] = stream->high >> 32;
+    for (uint64_t i = 0; i < BLOCKS; i++) {
+        c0[i] = (uint32_t)(number + i);
+        c1[i] = (number + i) >> 32;
+        c2[i] = (uint32_t)stream->high;
+        c3[i] = stream->high >> 32;
     }
-    for (int round = 0; round < ROUNDS; round++) {
-        for (int lane = 0; lane < LANES; lane++) {
-            uint64_t p0 = (uint64_t)(uint32_t)c0[lane] * MULTIPLIER0;
-            uint64_t p1 = (uint64_t)(uint32_t)c2[lane] * MULTIPLIER1;
-            c0[lane] = (p1 >> 32) ^ c1[lane] ^ k0;
-            c1[lane] = (uint32_t)p1;
-            c2[lane] = (p0 >> 32) ^ c3[lane] ^ k1;
-            c3[lane] = (uint32_t)p0;
+    for (int round = 0; round < LAMINA__PHILOX_ROUNDS; round++) {
+        for (int i = 0; i < BLOCKS; i++) {
+            const uint64_t p0 = (uint64_t)(uint32_t)c0[i] * LAMINA__PHILOX_MULTIPLIER0;
+            const uint64_t p1 = (uint64_t)(uint32_t)c2[i] * LAMINA__PHILOX_MULTIPLIER1;
+            c0[i] = (p1 >> 32) ^ c1[i] ^ k0;
+            c1[i] = (uint32_t)p1;
+            c2[i] = (p0 >> 32) ^ c3[i] ^ k1;
+            c3[i] = (uint32_t)p0;
         }
-        k0 += KEY_STEP0;
-        k1 += KEY_STEP1;
+        k0 += LAMINA__PHILOX_KEY_STEP0;
+        k1 += LAMINA__PHILOX_KEY_STEP1;
     }
-    for (size_t lane = 0; lane < LANES; lane++) {
-        out[4 * lane] = (uint32_t)c0[lane];
-        out[4 * lane + 1] = (uint32_t)c1[lane];
-        out[4 * lane + 2] = (uint32_t)c2[lane];
-        out[4 * lane + 3] = (uint32_t)c3[lane];
+    for (size_t i = 0; i < BLOCKS; i++) {
+        out[4 * i] = (uint32_t)c0[i];
+        out[4 * i + 1] = (uint32_t)c1[i];
+        out[4 * i + 2] = (uint32_t)c2[i];
+        out[4 * i + 3] = (uint32_t)c3[i];
     }
 }
 
-/* Numbers from `first` on, at most n of them, as many as can be had in one go; returns how many. */
-static size_t some_words(const lamina__stream *stream, uint64_t first, size_t n,
-                         uint32_t out[WIDE]) {
-    size_t skip = first % 4;
-    if (skip == 0 && n >= WIDE) {
-        wide_blocks(stream, first / 4, out);
-        return WIDE;
+static void wide_blocks(const lamina__stream *stream, uint64_t number, uint32_t out[WIDE]) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f")) {
+        lamina__philox_avx512(stream, number, out);
+        return;
     }
-    uint32_t words[4];
-    size_t count = n < 4 - skip ? n : 4 - skip;
-    block(stream, first / 4, words);
-    memcpy(out, words + skip, count * sizeof(uint32_t));
-    return count;
+    if (__builtin_cpu_supports("avx2")) {
+        lamina__philox_avx2(stream, number, out);
+        return;
+    }
+#endif
+    lamina__philox_portable(stream, number, out);
+}
+
+/* Numbers from `first` on, at most n of them, as many as can be had in one go: *count of them, from
+ * the returned place in `room`. */
+static const uint32_t *some_words(const lamina__stream *stream, uint64_t first, size_t n,
+                                  uint32_t room[WIDE], size_t *count) {
+    const size_t skip = first % 4;
+    const bool wide = n >= 16; /* else that would take longer than block by block */
+    const size_t most = (wide ? WIDE : 4) - skip;
+    (wide ? wide_blocks : block)(stream, first / 4, room);
+    *count = n < most ? n : most;
+    return room + skip;
 }
 
 void lamina__stream_u32(lamina__stream stream, uint64_t first, uint32_t *dst, size_t n) {
-    uint32_t words[WIDE];
+    uint32_t room[WIDE];
     for (size_t i = 0, count; i < n; i += count) {
-        count = some_words(&stream, first + i, n - i, words);
+        const uint32_t *words = some_words(&stream, first + i, n - i, room, &count);
         memcpy(dst + i, words, count * sizeof(uint32_t));
     }
 }
 
+LAMINA__VECTOR_CLONES
+static void to_uniform(const uint32_t *words, float *dst, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = (float)(words[i] >> 8) * 0x1p-24f;
+    }
+}
+
 void lamina__stream_uniform(lamina__stream stream, uint64_t first, float *dst, size_t n) {
-    uint32_t words[WIDE];
+    uint32_t room[WIDE];
     for (size_t i = 0, count; i < n; i += count) {
-        count = some_words(&stream, first + i, n - i, words);
-        for (size_t w = 0; w < count; w++) {
-            dst[i + w] = (float)(words[w] >> 8) * 0x1p-24f;
-        }
+        const uint32_t *words = some_words(&stream, first + i, n - i, room, &count);
+        to_uniform(words, dst + i, count);
     }
 }
 

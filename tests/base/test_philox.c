@@ -1,7 +1,7 @@
 /* base/philox: the published vectors, independence of how a range is cut, and statistics. */
 #include "tests/support.h"
 
-#include "base/philox.h"
+#include "base/philox_wide.h"
 
 #include <math.h>
 
@@ -65,6 +65,37 @@ static void test_cuts(void) {
             CU_ASSERT(memcmp(word_piece, words + first, n * sizeof(uint32_t)) == 0);
         }
     }
+}
+
+/* Every way to have many blocks gives those of the cipher, around a carry into the upper word. */
+static void check_wide(lamina__philox_wide *wide) {
+    const lamina__stream stream = lamina__stream_make(11, LAMINA__RANDOM_LAYER, 1, 2);
+    static const uint64_t starts[] = {0, 5, 0xfffffff0, 0x1234567890, UINT64_MAX - 40};
+    for (size_t s = 0; s < sizeof(starts) / sizeof(starts[0]); s++) {
+        uint32_t got[LAMINA__PHILOX_NUMBERS], expected[4];
+        int different = 0;
+        wide(&stream, starts[s], got);
+        for (uint64_t i = 0; i < LAMINA__PHILOX_BLOCKS; i++) {
+            const uint64_t number = starts[s] + i;
+            const uint32_t counter[4] = {(uint32_t)number, (uint32_t)(number >> 32),
+                                         (uint32_t)stream.high, (uint32_t)(stream.high >> 32)};
+            lamina__philox4x32(counter, stream.key, expected);
+            different += memcmp(got + 4 * i, expected, sizeof(expected)) != 0;
+        }
+        CU_ASSERT_EQUAL(different, 0);
+    }
+}
+
+static void test_wide(void) {
+    check_wide(lamina__philox_portable);
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) {
+        check_wide(lamina__philox_avx2);
+    }
+    if (__builtin_cpu_supports("avx512f")) {
+        check_wide(lamina__philox_avx512);
+    }
+#endif
 }
 
 static void test_streams_differ(void) {
@@ -212,7 +243,7 @@ static void test_permutation_is_fair(void) {
 }
 
 LAMINA_TESTS({"known answers", test_known_answers}, {"streams stay as they are", test_streams_stay},
-             {"any cut gives the same numbers", test_cuts}, {"streams differ", test_streams_differ},
-             {"mean, variance, tails", test_statistics}, {"whole numbers below n", test_below},
-             {"permutations", test_permutation},
+             {"any cut gives the same numbers", test_cuts}, {"many at once", test_wide},
+             {"streams differ", test_streams_differ}, {"mean, variance, tails", test_statistics},
+             {"whole numbers below n", test_below}, {"permutations", test_permutation},
              {"permutations are fair", test_permutation_is_fair})
