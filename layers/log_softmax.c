@@ -12,6 +12,7 @@
 #include "layers/parallel.h"
 #include "layers/softmax/softmax.h"
 #include "layers/softmax/softmax_row.h"
+#include "layers/sum.h"
 
 /* One call, as the threads share it. */
 typedef struct work {
@@ -34,10 +35,7 @@ static void forward_row(const lamina_real *x, int64_t n, lamina_real *y) {
 /* dx may be dy. */
 LAMINA__VECTOR_CLONES
 static void backward_row(const lamina_real *y, const lamina_real *dy, int64_t n, lamina_real *dx) {
-    lamina_real sum = 0;
-    for (int64_t k = 0; k < n; k++) {
-        sum += dy[k];
-    }
+    const lamina_real sum = lamina__sum(dy, n);
 #pragma omp simd
     for (int64_t k = 0; k < n; k++) {
         dx[k] = dy[k] - lamina__vector_exp(y[k]) * sum;

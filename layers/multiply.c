@@ -14,8 +14,12 @@
 #include "layers/parallel.h"
 #include "layers/real.h"
 #include "layers/shape.h"
+#include "layers/sum.h"
 
-enum { MOST = 16, GRAIN = 16384, BLOCK = 2048 }; /* inputs; numbers, as in add.c */
+#include <string.h>
+
+/* Inputs; numbers, as in add.c; numbers side by side in registers. */
+enum { MOST = 16, GRAIN = 16384, BLOCK = 2048, LANES = 16 };
 
 /* How an input is gone through: steps from line to line, pixel to pixel and channel to channel of
  * the output, 0 where the same number is read again. */
@@ -113,59 +117,63 @@ static void multiply_row(const lamina_real *a, const lamina_real *b, lamina_real
     }
 }
 
-/* A line of pixels: y = a * b, where b steps from pixel to pixel by `pixel` numbers; y may be a. */
+/* A line of pixels: y = a * b, where b steps from pixel to pixel by `pixel` numbers and has one for
+ * all channels when `channel` is 0; y may be a. LANES channels of a b that does not step stay in a
+ * register. */
 LAMINA__VECTOR_CLONES
 static void scale_line(const lamina_real *a, const lamina_real *b, lamina_real *y, int64_t pixel,
                        int64_t channel, int64_t pixels, int64_t channels) {
+    int64_t first = 0;
+    for (; pixel == 0 && channel != 0 && first + LANES <= channels; first += LANES) {
+        lamina_real scale[LANES];
+        memcpy(scale, b + first, sizeof scale);
+        for (int64_t at = first; at < pixels * channels; at += channels) {
+#pragma omp simd
+            for (int l = 0; l < LANES; l++) {
+                y[at + l] = a[at + l] * scale[l];
+            }
+        }
+    }
     for (int64_t p = 0; p < pixels; p++, a += channels, y += channels, b += pixel) {
+        const lamina_real scale = b[0];
         if (channel == 0) {
-            const lamina_real scale = b[0];
 #pragma omp simd
             for (int64_t c = 0; c < channels; c++) {
                 y[c] = a[c] * scale;
             }
         } else {
 #pragma omp simd
-            for (int64_t c = 0; c < channels; c++) {
+            for (int64_t c = first; c < channels; c++) {
                 y[c] = a[c] * b[c];
             }
         }
     }
 }
 
-/* The sum of n numbers, kept in lanes, so that its order does not depend on the vectors. */
-static inline lamina_real sum_of(const lamina_real *x, int64_t n) {
-    enum { LANES = 16 };
-    lamina_real lane[LANES] = {0};
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int l = 0; l < LANES; l++) {
-            lane[l] += x[i + l];
-        }
-    }
-    for (; i < n; i++) {
-        lane[i % LANES] += x[i];
-    }
-    for (int half = LANES / 2; half > 0; half /= 2) {
-        for (int l = 0; l < half; l++) {
-            lane[l] += lane[l + half];
-        }
-    }
-    return lane[0];
-}
-
-/* Adds a line's gradients to those of an input that is read again. */
+/* Adds a line's gradients to those of an input that is read again; LANES sums stay in a register
+ * where all pixels add to the same. */
 LAMINA__VECTOR_CLONES
 static void gather_line(lamina_real *d, const lamina_real *line, int64_t pixel, int64_t channel,
                         int64_t pixels, int64_t channels) {
+    int64_t first = 0;
+    for (; pixel == 0 && channel != 0 && first + LANES <= channels; first += LANES) {
+        lamina_real sum[LANES];
+        memcpy(sum, d + first, sizeof sum);
+        for (int64_t at = first; at < pixels * channels; at += channels) {
+            for (int l = 0; l < LANES; l++) {
+                sum[l] += line[at + l];
+            }
+        }
+        memcpy(d + first, sum, sizeof sum);
+    }
     for (int64_t p = 0; p < pixels; p++, line += channels, d += pixel) {
         if (channel == 0) {
-            d[0] += sum_of(line, channels);
-        } else {
+            d[0] += lamina__sum(line, channels);
+            continue;
+        }
 #pragma omp simd
-            for (int64_t c = 0; c < channels; c++) {
-                d[c] += line[c];
-            }
+        for (int64_t c = first; c < channels; c++) {
+            d[c] += line[c];
         }
     }
 }

@@ -43,18 +43,24 @@ int32_t LAMINA__REAL_NAME(reorder_setup)(lamina__reorder *layer, lamina_call *ca
     return status < 0 ? status : call->host->set_output(call, 0, out);
 }
 
-/* to (columns, rows) = the transpose of from (rows, columns), tile by tile. */
+/* to (columns, rows) = the transpose of from (rows, columns). Each tile is turned in a place of its
+ * own, so that cache lines are read and written once, also where strides are a power of two. */
 LAMINA__VECTOR_CLONES
 static void transpose(const lamina_real *restrict from, int64_t rows, int64_t columns,
                       lamina_real *restrict to) {
+    lamina_real tile[TILE][TILE];
     for (int64_t r0 = 0; r0 < rows; r0 += TILE) {
-        const int64_t r1 = r0 + TILE < rows ? r0 + TILE : rows;
+        const int64_t n_rows = r0 + TILE < rows ? TILE : rows - r0;
         for (int64_t c0 = 0; c0 < columns; c0 += TILE) {
-            const int64_t c1 = c0 + TILE < columns ? c0 + TILE : columns;
-            for (int64_t c = c0; c < c1; c++) {
-                for (int64_t r = r0; r < r1; r++) {
-                    to[c * rows + r] = from[r * columns + c];
+            const int64_t n_columns = c0 + TILE < columns ? TILE : columns - c0;
+            const lamina_real *source = from + r0 * columns + c0;
+            for (int64_t r = 0; r < n_rows; r++) {
+                for (int64_t c = 0; c < n_columns; c++) {
+                    tile[c][r] = source[r * columns + c];
                 }
+            }
+            for (int64_t c = 0; c < n_columns; c++) {
+                memcpy(to + (c0 + c) * rows + r0, tile[c], (size_t)n_rows * sizeof *to);
             }
         }
     }
