@@ -13,7 +13,10 @@ const lamina__layer_group lamina__layer_groups[] = {
     {"Convolutions and matrix products", "conv"},
     {"Pooling", "max_pool"},
     {"Activations", "relu"},
+    {"Normalisation", "batch_norm"},
     {"Softmax", "softmax"},
+    {"Wiring", "add"},
+    {"Dropout", "dropout"},
     {"Losses", "softmax_loss"},
     {NULL, NULL},
 };

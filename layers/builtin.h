@@ -16,6 +16,7 @@
     X(pad)                                                                                         \
     X(relu)                                                                                        \
     X(leaky_relu)                                                                                  \
+    X(prelu)                                                                                       \
     X(elu)                                                                                         \
     X(selu)                                                                                        \
     X(gelu)                                                                                        \
@@ -32,7 +33,6 @@
     X(instance_norm)                                                                               \
     X(layer_norm)                                                                                  \
     X(lrn)                                                                                         \
-    X(prelu)                                                                                       \
     X(softmax)                                                                                     \
     X(log_softmax)                                                                                 \
     X(add)                                                                                         \

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "check/case.h"
 #include "cli/cli.h"
+#include "graph/init.h"
 #include "layers/builtin.h"
 #include "registry/keys.h"
 
@@ -116,24 +117,14 @@ static void add_named(const char *name, const lamina_shape *shape, lamina__text 
 /* How a weight begins: "`weight` he". */
 static void add_start(const lamina_weight *weight, lamina__text *text) {
     lamina__text_add(text, "%s`%s` begins ", text->length > 0 ? "; " : "", weight->name);
-    switch (weight->init.kind) {
-    case LAMINA_INIT_CONSTANT:
+    const lamina__init init = lamina__init_declared(&weight->init);
+    if (init.kind == LAMINA_INIT_CONSTANT) {
         lamina__text_add(text, "as ");
-        lamina__text_add_double(text, weight->init.value, false);
-        break;
-    case LAMINA_INIT_NORMAL:
-        lamina__text_add(text, "normal with standard deviation ");
-        lamina__text_add_double(text, weight->init.value, false);
-        break;
-    case LAMINA_INIT_XAVIER:
-        lamina__text_add(text, "as xavier");
-        break;
-    case LAMINA_INIT_HE:
-        lamina__text_add(text, "as he");
-        break;
-    default:
-        lamina__text_add(text, "as the layer says");
-        break;
+        lamina__text_add_double(text, init.value, false);
+    } else {
+        lamina__text_add(text, "`");
+        lamina__init_write(&init, text);
+        lamina__text_add(text, "`");
     }
     if (weight->flags & LAMINA_WEIGHT_NO_DECAY) {
         lamina__text_add(text, ", without weight decay");
@@ -339,6 +330,23 @@ static void print_named(const char *what, const char *name, const char *doc, lam
     printf("\n");
 }
 
+/* Initialisers, for weights of any layer. */
+static void print_initialisers(void) {
+    printf("## Initialisers: `init` in a layer's entry\n\n"
+           "`init: he` and `init: {type: he, fan: out}` are for the weight called `weight`; "
+           "`init: {weight: he, bias: zeros}` names\nthem. What they mean is in "
+           "[mathematics.md](mathematics.md#initial-weights).\n\n");
+    for (const lamina__init_type *type = lamina__init_types; type->kind != 0; type++) {
+        printf("### Initialiser `%s`\n\n%s", type->names[0], type->doc);
+        for (int i = 1; type->names[i] != NULL; i++) {
+            printf("%s`%s`", i == 1 ? " Also called " : ", ", type->names[i]);
+        }
+        printf("%s\n\n", type->names[1] != NULL ? "." : "");
+        print_table(type->keys);
+        printf("\n");
+    }
+}
+
 void lamina__manual_config(void) {
     const char *name, *doc;
     lamina__table table;
@@ -365,4 +373,5 @@ void lamina__manual_config(void) {
         name = lamina__schedule_type_at(i, &doc, &table);
         print_named("Schedule", name, doc, table);
     }
+    print_initialisers();
 }

@@ -20,8 +20,6 @@ static const lamina_param uniform_keys[] = {
      .doc = "[low, high], or one number: from minus to plus that.",
      .type = LAMINA_REAL_LIST,
      .offset = FIELD(range),
-     .min = -FLT_MAX,
-     .max = FLT_MAX,
      .max_count = 2,
      .def = "0.05"}};
 
