@@ -542,8 +542,8 @@ static bool are_alike(const lamina__net *net, int32_t a, int32_t b) {
     lamina__params_write(table, one->spec->config, &of_one);
     lamina__params_write(table, other->spec->config, &of_other);
     same = !of_one.failed && !of_other.failed && of_one.length == of_other.length &&
-           memcmp(of_one.data != NULL ? of_one.data : "", of_other.data != NULL ? of_other.data : "",
-                  of_one.length) == 0;
+           memcmp(of_one.data != NULL ? of_one.data : "",
+                  of_other.data != NULL ? of_other.data : "", of_one.length) == 0;
     lamina__text_free(&of_one);
     lamina__text_free(&of_other);
     return same;
@@ -802,8 +802,8 @@ static bool allocate(tuner *t, plan *best, plan *other) {
     best->layers = lamina__calloc(n, sizeof *best->layers);
     other->layers = lamina__calloc(n, sizeof *other->layers);
     if (t->images == NULL || t->labels == NULL || t->record == NULL || t->layers == NULL ||
-        t->heavy == NULL || t->like == NULL || t->least == NULL || t->cost == NULL || best->layers == NULL ||
-        other->layers == NULL) {
+        t->heavy == NULL || t->like == NULL || t->least == NULL || t->cost == NULL ||
+        best->layers == NULL || other->layers == NULL) {
         return false;
     }
     const lamina__stream stream = lamina__stream_make(1, LAMINA__RANDOM_INIT, 0, 0);

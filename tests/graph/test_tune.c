@@ -481,6 +481,5 @@ LAMINA_TESTS({"the fastest wins", the_fastest_wins},
              {"weights are untouched", weights_are_untouched}, {"forward only", forward_only},
              {"what cannot be measured", what_cannot_be_measured},
              {"layers with many weights are called as they are fastest", layers_with_many_weights},
-             {"equal layers are alike", equal_layers_are_alike},
-             {"measured once", measured_once},
+             {"equal layers are alike", equal_layers_are_alike}, {"measured once", measured_once},
              {"failing allocations are clean", failing_allocations_are_clean})
