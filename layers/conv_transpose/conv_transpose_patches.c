@@ -7,6 +7,7 @@
  *
  * by block products (layers/product). Each sample is computed by itself forward; the sums of
  * backward weights grow chunk after chunk, so their order depends on the shapes alone. */
+#include "layers/conv/conv_taps.h"
 #include "layers/conv_transpose/conv_transpose.h"
 #include "layers/parallel.h"
 #include "layers/product/panel.h"
@@ -94,34 +95,73 @@ static inline void move_run(float *restrict image, float *restrict patch, int64_
     }
 }
 
-/* The patches of pixels first .. first+count-1 of a sample, and its image of O channels. */
-static inline void move(const lamina__conv *conv, int64_t first, int64_t count, float *image,
-                        float *patch, int way) {
+/* The patches of pixels first .. end-1 of row py of a sample, and its image of O channels, pixel by
+ * pixel: a row of a window is a run of memory. */
+static inline void move_pixels(const lamina__conv *conv, int64_t py, int64_t first, int64_t end,
+                               float *image, float *patch, int way) {
     const lamina__axis *y = &conv->window.y, *x = &conv->window.x;
     const int64_t channels = conv->in_channels, size = y->kernel * x->kernel * channels;
-    int64_t py = first / x->out, px = first % x->out;
+    const int64_t row = py * y->stride - y->pad_begin;
+    int64_t u_begin, u_end, v_begin, v_end;
 
-    for (int64_t i = 0; i < count; i++, patch += size) {
-        int64_t u, u_end, v_begin, v_end;
-        lamina__axis_range(y, py, &u, &u_end);
+    lamina__axis_range(y, py, &u_begin, &u_end);
+    for (int64_t px = first; px < end; px++, patch += size) {
         lamina__axis_range(x, px, &v_begin, &v_end);
-        const int64_t row = py * y->stride - y->pad_begin;
         const int64_t column = px * x->stride - x->pad_begin;
-        if (way == COPY_FROM_IMAGE && (u_end - u) * (v_end - v_begin) < y->kernel * x->kernel) {
-            memset(patch, 0, (size_t)size * sizeof *patch);
-        }
-        for (; u < u_end; u++) {
-            const int64_t step = x->dilation == 1 ? v_end - v_begin : 1; /* taps side by side */
+        const int64_t step = x->dilation == 1 ? v_end - v_begin : 1; /* taps side by side */
+        for (int64_t u = u_begin; u < u_end; u++) {
+            float *to = image + ((row + u * y->dilation) * x->in + column) * channels;
             for (int64_t v = v_begin; v < v_end; v += step) {
-                move_run(image + ((row + u * y->dilation) * x->in + column + v * x->dilation) *
-                                     channels,
-                         patch + (u * x->kernel + v) * channels, step * channels, way);
+                move_run(to + v * x->dilation * channels, patch + (u * x->kernel + v) * channels,
+                         step * channels, way);
             }
         }
-        if (++px == x->out) {
-            px = 0;
-            py++;
+    }
+}
+
+/* The same for one channel, whose runs are short: tap by tap. */
+static inline void move_taps(const lamina__conv *conv, int64_t py, int64_t first, int64_t end,
+                             float *image, float *patch, int way) {
+    const lamina__axis *y = &conv->window.y, *x = &conv->window.x;
+    const int64_t size = y->kernel * x->kernel, stride = x->stride;
+    int64_t u_begin, u_end;
+
+    lamina__axis_range(y, py, &u_begin, &u_end);
+    for (int64_t v = 0; v < x->kernel; v++) {
+        int64_t px, px_end;
+        lamina__tap_outputs(x, v, &px, &px_end);
+        px = px > first ? px : first;
+        px_end = px_end < end ? px_end : end;
+        for (int64_t u = u_begin; u < u_end; u++) {
+            const int64_t row = py * y->stride - y->pad_begin + u * y->dilation;
+            float *to = image + row * x->in + px * stride - x->pad_begin + v * x->dilation;
+            float *from = patch + (px - first) * size + u * x->kernel + v;
+            for (int64_t i = 0; i < px_end - px; i++) {
+                move_run(to + i * stride, from + i * size, 1, way);
+            }
         }
+    }
+}
+
+/* The patches of pixels first .. first+count-1 of a sample, and its image. */
+static inline void move(const lamina__conv *conv, int64_t first, int64_t count, float *image,
+                        float *patch, int way) {
+    const int64_t wide = conv->window.x.out, end = first + count;
+    const int64_t size = conv->window.y.kernel * conv->window.x.kernel * conv->in_channels;
+
+    if (way == COPY_FROM_IMAGE) { /* zeros for padding */
+        memset(patch, 0, (size_t)(count * size) * sizeof *patch);
+    }
+    while (first < end) {
+        const int64_t py = first / wide, px = first % wide;
+        const int64_t n = wide - px < end - first ? wide - px : end - first;
+        if (conv->in_channels == 1) {
+            move_taps(conv, py, px, px + n, image, patch, way);
+        } else {
+            move_pixels(conv, py, px, px + n, image, patch, way);
+        }
+        first += n;
+        patch += n * size;
     }
 }
 
