@@ -11,12 +11,14 @@ const lamina_layer_type *const LAMINA__BUILTIN[] = {LAMINA__BUILTIN_LAYERS(LAMIN
 #if !LAMINA_LAYERS_F64
 const lamina__layer_group lamina__layer_groups[] = {
     {"Convolutions and matrix products", "conv"},
-    {"Pooling", "max_pool"},
+    {"Pooling, enlarging, padding", "max_pool"},
     {"Activations", "relu"},
     {"Normalisation", "batch_norm"},
     {"Softmax", "softmax"},
     {"Wiring", "add"},
     {"Dropout", "dropout"},
+    {"Dropout", "dropout"},
+    {"Several inputs, other shapes", "add"},
     {"Losses", "softmax_loss"},
     {NULL, NULL},
 };

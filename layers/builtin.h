@@ -35,14 +35,19 @@
     X(lrn)                                                                                         \
     X(softmax)                                                                                     \
     X(log_softmax)                                                                                 \
+    X(batch_norm)                                                                                  \
+    X(layer_norm)                                                                                  \
+    X(group_norm)                                                                                  \
+    X(instance_norm)                                                                               \
+    X(lrn)                                                                                         \
+    X(dropout)                                                                                     \
+    X(dropout2d)                                                                                   \
     X(add)                                                                                         \
     X(multiply)                                                                                    \
     X(concat)                                                                                      \
     X(slice)                                                                                       \
     X(flatten)                                                                                     \
     X(reshape)                                                                                     \
-    X(dropout)                                                                                     \
-    X(dropout2d)                                                                                   \
     X(softmax_loss)
 
 /* NULL-terminated. */

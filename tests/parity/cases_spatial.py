@@ -128,7 +128,7 @@ def avg_pool(draw):
     params = {}
     size = draw_window(draw, params, [1, 2, 2, 3, 3, 4, 5], pooling=True, dilates=False)
     draw.option(params, "ceil_mode", draw.chance())
-    draw.option(params, "count_padding", draw.chance())
+    draw.option(params, "count_include_pad", draw.chance())
     return Case(params, [draw.numbers((draw.batch(), draw.channels(), *size))])
 
 

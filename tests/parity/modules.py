@@ -156,7 +156,7 @@ def max_pool(p, shapes):
 @module("avg_pool")
 def avg_pool(p, shapes):
     window = Window(p, shapes[0], "kernel")
-    ceil, count = p.get("ceil_mode", False), p.get("count_padding", True)
+    ceil, count = p.get("ceil_mode", False), p.get("count_include_pad", True)
     if even(window.padding):
         return nn.AvgPool2d(window.kernel, window.stride, window.padding[:2], ceil, count)
     if ceil or not count:
