@@ -15,8 +15,6 @@ const lamina__layer_group lamina__layer_groups[] = {
     {"Activations", "relu"},
     {"Normalisation", "batch_norm"},
     {"Softmax", "softmax"},
-    {"Wiring", "add"},
-    {"Dropout", "dropout"},
     {"Dropout", "dropout"},
     {"Several inputs, other shapes", "add"},
     {"Losses", "softmax_loss"},

@@ -35,11 +35,6 @@
     X(lrn)                                                                                         \
     X(softmax)                                                                                     \
     X(log_softmax)                                                                                 \
-    X(batch_norm)                                                                                  \
-    X(layer_norm)                                                                                  \
-    X(group_norm)                                                                                  \
-    X(instance_norm)                                                                               \
-    X(lrn)                                                                                         \
     X(dropout)                                                                                     \
     X(dropout2d)                                                                                   \
     X(add)                                                                                         \
