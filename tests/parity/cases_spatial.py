@@ -43,6 +43,18 @@ def draw_window(draw, params, kernels, pooling=False, dilates=True):
     return size
 
 
+def draw_ceil_mode(draw, params, size):
+    """ceil_mode into params; with it, now and then, windows larger than the padded image."""
+    draw.option(params, "ceil_mode", draw.chance())
+    p = Params(params)
+    if p.get("ceil_mode", False) and p.get("padding") != "same" and draw.chance():
+        kernel, around = p.pair("kernel"), p.sides("padding")
+        stride, dilation = p.pair("stride", kernel), p.pair("dilation", 1)
+        for axis in (0, 1):
+            fits = (kernel[axis] - 1) * dilation[axis] + 1 - around[axis] - around[axis + 2]
+            size[axis] = max(fits - draw.integer(0, stride[axis] - 1), 1)
+
+
 def fast_conv(draw):
     """Windows and channels as fast convolutions want them."""
     kernel = draw.choice([3, 3, 5])
@@ -113,7 +125,7 @@ def linear(draw):
 def max_pool(draw):
     params = {}
     size = draw_window(draw, params, [1, 2, 2, 3, 3, 4, 5], pooling=True)
-    draw.option(params, "ceil_mode", draw.chance())
+    draw_ceil_mode(draw, params, size)
     x = draw.numbers((draw.batch(), draw.channels(), *size))
     try:
         module = MODULES["max_pool"](Params(params), [x.shape])
@@ -127,7 +139,7 @@ def max_pool(draw):
 def avg_pool(draw):
     params = {}
     size = draw_window(draw, params, [1, 2, 2, 3, 3, 4, 5], pooling=True, dilates=False)
-    draw.option(params, "ceil_mode", draw.chance())
+    draw_ceil_mode(draw, params, size)
     draw.option(params, "count_include_pad", draw.chance())
     return Case(params, [draw.numbers((draw.batch(), draw.channels(), *size))])
 
