@@ -13,8 +13,8 @@ def numbers(draw, shape):
 
 
 def terms(params, groups):
-    """In dy - mean of dy - xhat (mean of dy xhat) all cancels where a group has two values, which are
-    always xhat = -1 and 1; what is left is divided by the spread. groups: (N, values)."""
+    """In dy - mean of dy - xhat (mean of dy xhat) all cancels where a group has two values, as xhat
+    is always -1 and 1 there; what is left is divided by the spread. groups: (N, values)."""
     variance = groups.astype(np.float64).var(1) + params.get("eps", 1e-5)
     return {"d_in": 2 / math.sqrt(variance.min())}
 

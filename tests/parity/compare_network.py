@@ -5,7 +5,7 @@
 
 Lamina writes its steps with `lamina dump`. PyTorch gets the weights, running statistics, images and
 targets of that file. Of the first step are compared: every layer's output and the gradient by it,
-the gradient by every weight, the weights and running statistics after it; of all steps their losses.
+the gradient by every weight, the weights and running statistics after it; of all steps the losses.
 Each is the largest difference over the largest value, and allowed are 1e-4 for the first step, 1e-3
 for later losses. What should be 0 but for rounding, as the gradient of a bias before batch_norm, is
 measured by the largest of its kind. Exit status 1 when a figure is over.

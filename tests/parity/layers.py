@@ -8,17 +8,18 @@ running statistics, over random configurations.
     /usr/bin/python3 tests/parity/layers.py conv --case 17     one case, with all that was compared
 
 The table of types is in cases_*.py: a function for each draws parameters, shapes and numbers;
-modules.py makes PyTorch's modules of them. Both get the same float32 numbers; PyTorch computes in float64. Every kernel
-of a type that applies is run, and calls with two threads and batches cut into shards.
+modules.py makes PyTorch's modules of them. Both get the same float32 numbers; PyTorch computes in
+float64. Every kernel of a type that applies is run, and calls with two threads and batches cut into
+shards.
 
 What is allowed. A float32 sum of products can be no nearer than the rounding of what is added, so
-errors are measured by that: SIZE of a tensor is the root mean square of how much its numbers change,
-as PyTorch computes them, when every number that goes in (inputs, weights, statistics, gradients)
-moves by one part in 2^24 up or down, times 2^24. Without cancelling it is about the size of the
-numbers themselves. Where a formula subtracts what it has computed, as in 1 - y^2, SIZE is at least
-that of the terms, which a case gives (Case.terms). An error is |Lamina - PyTorch| / max(|PyTorch|,
-root mean square of the tensor, SIZE), and ALLOWED * 2^-24 is the most it may be, times what a kernel
-says of its own rounding (lamina_kernel.rounding: fast convolutions).
+errors are measured by that: SIZE of a tensor is the root mean square of how much its numbers
+change, as PyTorch computes them, when every number that goes in (inputs, weights, statistics,
+gradients) moves by one part in 2^24 up or down, times 2^24. Without cancelling it is about the size
+of the numbers themselves. Where a formula subtracts what it has computed, as in 1 - y^2, SIZE is at
+least that of the terms, which a case gives (Case.terms). An error is |Lamina - PyTorch| /
+max(|PyTorch|, root mean square of the tensor, SIZE), and ALLOWED * 2^-24 is the most it may be,
+times what a kernel says of its own rounding (lamina_kernel.rounding: fast convolutions).
 
 One line is printed for each type. Exit status 1 when a case disagrees, or a type of Lamina's is in
 neither the table nor EXEMPT. Debian package: python3-torch.

@@ -1,6 +1,7 @@
-"""Lamina's layer types as modules of PyTorch: from the parameters in a config, and the shapes of the
-inputs, to a module. What a config leaves out is PyTorch's own default, so that the two agree on
-defaults is compared, too. layers.py compares single layers with them, compare_network.py networks."""
+"""Lamina's layer types as modules of PyTorch: from the parameters in a config, and the shapes of
+the inputs, to a module. What a config leaves out is PyTorch's own default, so that the two agree on
+defaults is compared, too. layers.py compares single layers with these, compare_network.py whole
+networks."""
 import math
 
 import torch
@@ -227,7 +228,7 @@ def linear(p, shapes):
     return nn.Sequential(nn.Flatten(), made)
 
 
-# ---- Element by element ---------------------------------------------------------------------------
+# ---- Element by element --------------------------------------------------------------------------
 
 PLAIN = {
     "relu": nn.ReLU,
@@ -380,7 +381,7 @@ def dropout2d(p, shapes):
     return nn.Dropout2d(p.real("p", 0.5))
 
 
-# ---- Losses: a number for each sample ---------------------------------------------------------------
+# ---- Losses: a number for each sample ------------------------------------------------------------
 
 
 @module("softmax_loss")

@@ -1,5 +1,5 @@
-"""A network of Lamina's as PyTorch's: from the layers of a resolved config (every default filled in,
-every input named) to modules that compute the same in float64."""
+"""A network of Lamina's as PyTorch's: from the layers of a resolved config (every default filled
+in, every input named) to modules that compute the same in float64."""
 import torch
 import yaml
 
