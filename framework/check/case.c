@@ -7,7 +7,7 @@
 
 #define MAX_ELEMENTS (1 << 24) /* of one input: a check is meant to be small */
 
-static const char *const case_keys[] = {"input", "params", "range", "phase"};
+static const char *const case_keys[] = {"input", "target", "params", "range", "phase"};
 #define N_CASE_KEYS (sizeof(case_keys) / sizeof(case_keys[0]))
 
 static void check_keys(const lamina__node *root, lamina__diags *diags) {
@@ -19,7 +19,7 @@ static void check_keys(const lamina__node *root, lamina__diags *diags) {
         }
         if (!known) {
             lamina__diag(diags, root->keys[i],
-                         "unknown key \"%s\"; a case has input, params, range and phase", key);
+                         "unknown key \"%s\"; a case has input, target, params, range and phase", key);
         }
     }
 }
@@ -44,8 +44,26 @@ static void read_shape(const lamina__node *node, lamina_shape *shape, lamina__di
     }
 }
 
-static void read_inputs(const lamina_layer_type *type, const lamina__node *node, lamina__case *made,
+static bool takes_target(const lamina_layer_type *type) {
+    return (type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
+}
+
+/* `target: values`? */
+static bool read_target(const lamina_layer_type *type, const lamina__node *node,
                         lamina__diags *diags) {
+    if (node == NULL) {
+        return false;
+    }
+    const bool values = node->kind == LAMINA__NODE_SCALAR && strcmp(node->text, "values") == 0;
+    const bool labels = node->kind == LAMINA__NODE_SCALAR && strcmp(node->text, "labels") == 0;
+    if (!takes_target(type) || (!values && !labels)) {
+        lamina__diag(diags, node, "target: is labels or values, of a loss or metric");
+    }
+    return values;
+}
+
+static void read_inputs(const lamina_layer_type *type, const lamina__node *node, bool values,
+                        lamina__case *made, lamina__diags *diags) {
     bool many = node->kind == LAMINA__NODE_LIST && node->count > 0 &&
                 node->items[0]->kind == LAMINA__NODE_LIST;
     size_t n = many ? node->count : 1;
@@ -57,8 +75,12 @@ static void read_inputs(const lamina_layer_type *type, const lamina__node *node,
         read_shape(many ? node->items[i] : node, &made->in[i], diags);
     }
     made->n_in = (int32_t)n;
-    if (type->flags & LAMINA_IS_LOSS) { /* labels, one for each sample */
+    if (takes_target(type) && !values) { /* labels, one for each sample */
         made->in[1] = (lamina_shape){.dtype = LAMINA_I32, .ndim = 1, .dim = {made->in[0].dim[0]}};
+    } else if (takes_target(type) && made->n_in < 2) {
+        made->in[1] = made->in[0];
+    }
+    if (takes_target(type)) {
         made->n_in = made->n_in < 2 ? 2 : made->n_in;
     }
     if (made->n_in < type->min_in || made->n_in > type->max_in) {
@@ -121,7 +143,8 @@ lamina_status lamina__case_read(const lamina__type_entry *entry, const char *tex
         goto done;
     }
     check_keys(root, &diags);
-    read_inputs(type, lamina__node_get(root, "input"), result, &diags);
+    const bool values = read_target(type, lamina__node_get(root, "target"), &diags);
+    read_inputs(type, lamina__node_get(root, "input"), values, result, &diags);
     read_range(lamina__node_get(root, "range"), result, &diags);
     read_phase(lamina__node_get(root, "phase"), result, &diags);
     lamina__params_read(lamina__type_table(type), lamina__node_get(root, "params"), result->config,

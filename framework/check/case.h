@@ -2,9 +2,12 @@
  *
  *     {input: [2, 3, 5, 4], params: {beta: 1.5}}
  *     {input: [[2, 3], [2, 3]], range: [0.1, 2]}
+ *     {input: [4, 5], target: values}
  *
  * input   logical shape (N,C,H,W, or N,F, or any other with the samples first), or a list of
- *         shapes; for a loss the target's may be left out
+ *         shapes; for a loss or metric the target's may be left out
+ * target  of a loss or metric: labels, the default, or values, of the prediction's shape when no
+ *         other is given
  * params  the layer's own keys, as in a config
  * range   smallest and largest value of the inputs, for functions that are not defined everywhere;
  *         [-1.5, 1.5] by default
@@ -19,7 +22,7 @@ typedef struct lamina__case {
     lamina__doc *doc; /* strings in config point into it */
     void *config;     /* values of the type's parameter table */
     int32_t n_in;
-    lamina_shape in[LAMINA__MAX_INPUTS]; /* F32; a loss's target I32 */
+    lamina_shape in[LAMINA__MAX_INPUTS]; /* F32; labels I32 */
     double low, high;
     int32_t phase; /* LAMINA_TRAIN or LAMINA_EVAL */
 } lamina__case;

@@ -24,6 +24,7 @@ typedef struct lamina__rig_io {
     lamina_error error;
     lamina_status status;
     int64_t calls, different; /* while hammering: made, and those with other results */
+    lamina_tensor target;     /* of the whole batch */
     lamina_tensor view[LAMINA__N_ROLES][LAMINA__MAX_DECLARED];
     const lamina_tensor *list[LAMINA__N_ROLES][LAMINA__MAX_DECLARED];
     void *packed[LAMINA__MAX_DECLARED];
@@ -506,6 +507,12 @@ static void fill_io(lamina__rig *rig, const lamina__rig_call *call, int32_t shar
     for (int32_t i = 0; i < rig->count[LAMINA__ROLE_PACKED]; i++) {
         io->packed[i] = lamina__field_data(&rig->fields[LAMINA__ROLE_PACKED][i]);
     }
+    const uint32_t flags = rig->instance->type->flags;
+    const bool has_target = (flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
+    if (has_target) {
+        io->target = rig->fields[LAMINA__ROLE_IN][1].view;
+        io->target.shape.dim[0] = batch_of(rig, call);
+    }
     io->io = (lamina_io){
         .struct_size = sizeof(lamina_io),
         .phase = call->phase,
@@ -525,6 +532,7 @@ static void fill_io(lamina__rig *rig, const lamina__rig_call *call, int32_t shar
         .packed = io->packed,
         .scratch = lamina__field_data(&rig->fields[LAMINA__ROLE_SCRATCH][shard]),
         .parts = 1,
+        .target = has_target ? &io->target : NULL,
     };
     io->error = (lamina_error){0};
     lamina__call_init(&io->call, rig->instance, &io->error);

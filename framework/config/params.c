@@ -37,6 +37,11 @@ static bool is_list(const lamina_param *param) {
     return param->type == LAMINA_INT_LIST || param->type == LAMINA_REAL_LIST;
 }
 
+/* A list of any length: its numbers lie in the document. */
+static bool is_long_list(const lamina_param *param) {
+    return param->type == LAMINA_REALS;
+}
+
 static bool is_whole(const lamina_param *param) {
     return param->type == LAMINA_INT || param->type == LAMINA_INT_LIST;
 }
@@ -439,8 +444,9 @@ static size_t field_size(int32_t type) {
         [LAMINA_STRING] = sizeof(const char *),
         [LAMINA_INT_LIST] = sizeof(lamina_int_list),
         [LAMINA_REAL_LIST] = sizeof(lamina_real_list),
+        [LAMINA_REALS] = sizeof(lamina_reals),
     };
-    return type >= LAMINA_INT && type <= LAMINA_REAL_LIST ? sizes[type] : 0;
+    return type >= LAMINA_INT && type <= LAMINA_REALS ? sizes[type] : 0;
 }
 
 static bool default_value(const lamina_param *param, void *field, complaint *why) {
@@ -448,7 +454,7 @@ static bool default_value(const lamina_param *param, void *field, complaint *why
     if (is_list(param)) {
         begin_list(param, field, 0);
     }
-    if (param->def == NULL) {
+    if (param->def == NULL || is_long_list(param)) { /* whose default is empty */
         return true;
     }
     if (is_list(param) && param->def[0] == '[') {
@@ -470,6 +476,7 @@ void lamina__params_default(lamina__table table, void *values) {
 static size_t field_alignment(int32_t type) {
     return type == LAMINA_BOOL || type == LAMINA_ENUM      ? _Alignof(int32_t)
            : type == LAMINA_STRING                         ? _Alignof(const char *)
+           : type == LAMINA_REALS                          ? _Alignof(lamina_reals)
            : type == LAMINA_INT || type == LAMINA_INT_LIST ? _Alignof(int64_t)
                                                            : _Alignof(double);
 }
@@ -504,7 +511,8 @@ static bool check_field(const lamina_param *param, size_t struct_size, complaint
 }
 
 static bool check_limits(const lamina_param *param, complaint *why) {
-    bool numeric = is_list(param) || param->type == LAMINA_INT || param->type == LAMINA_REAL;
+    bool numeric = is_list(param) || is_long_list(param) || param->type == LAMINA_INT ||
+                   param->type == LAMINA_REAL;
     bool worded = is_list(param) || param->type == LAMINA_ENUM;
     if (isnan(param->min) || isnan(param->max) || param->min > param->max) {
         return complain(why, "min is not below max");
@@ -517,6 +525,9 @@ static bool check_limits(const lamina_param *param, complaint *why) {
     }
     if (param->type == LAMINA_ENUM && count_words(param->choices) == 0) {
         return complain(why, "an enum needs choices");
+    }
+    if (is_long_list(param) && param->max_count < 1) {
+        return complain(why, "max_count must be at least 1, got %d", (int)param->max_count);
     }
     if (is_list(param) && (param->max_count < 1 || param->max_count > LAMINA_MAX_LIST)) {
         return complain(why, "max_count must be between 1 and %d, got %d", LAMINA_MAX_LIST,
@@ -533,6 +544,7 @@ static bool check_default(const lamina_param *param, complaint *why) {
         const char *text;
         lamina_int_list whole_list;
         lamina_real_list real_list;
+        lamina_reals reals;
     } field;
     complaint inner;
     if (param->required != 0 && param->required != 1) {
@@ -543,6 +555,9 @@ static bool check_default(const lamina_param *param, complaint *why) {
     }
     if (!param->required && param->def == NULL && param->type != LAMINA_STRING) {
         return complain(why, "a default is missing");
+    }
+    if (is_long_list(param) && param->def != NULL && strcmp(param->def, "[]") != 0) {
+        return complain(why, "its default must be \"[]\", got \"%.40s\"", param->def);
     }
     if (!default_value(param, &field, &inner)) {
         return complain(why, "its default \"%.40s\": %.300s", param->def, inner.text);
@@ -610,6 +625,7 @@ static const char *expected_kind(const lamina_param *param) {
     case LAMINA_INT_LIST:
         return "whole numbers";
     case LAMINA_REAL_LIST:
+    case LAMINA_REALS:
         return "numbers";
     default:
         return "a word";
@@ -645,8 +661,34 @@ static void read_list(const lamina_param *param, const lamina__node *node, void 
     }
 }
 
+/* A list, or one number as a list of one, into the document's own room for it. */
+static void read_reals(const lamina_param *param, lamina__node *node, lamina_reals *field,
+                       const char *subject, lamina__diags *diags) {
+    const bool list = node->kind == LAMINA__NODE_LIST;
+    const size_t count = list ? node->count : 1;
+    double *to = list ? node->numbers : &node->number;
+    complaint why;
+    if (!check_count(param, count, &why)) {
+        report(diags, node, subject, param, &why);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const lamina__node *item = list ? node->items[i] : node;
+        number value = {0, 0};
+        bool scalar = item->kind == LAMINA__NODE_SCALAR && (item->text[0] || item->quoted);
+        if (!scalar) {
+            complain(&why, "expected %s, got %s", expected_kind(param), show_node(item).text);
+        }
+        if (!scalar || !to_number(param, item->text, &value, &why)) {
+            report(diags, item, subject, param, &why);
+        }
+        to[i] = value.real;
+    }
+    *field = (lamina_reals){(int64_t)count, count > 0 ? to : NULL};
+}
+
 /* A value that is null stands for the default; one that was forgotten (`key:`) is an error. */
-static void read_value(const lamina_param *param, const lamina__node *node, void *values,
+static void read_value(const lamina_param *param, lamina__node *node, void *values,
                        const char *subject, lamina__diags *diags) {
     void *field = field_of(param, values);
     complaint why;
@@ -656,6 +698,10 @@ static void read_value(const lamina_param *param, const lamina__node *node, void
     }
     bool null = lamina__node_is_null(node);
     if (null && node->text[0] != '\0' && !param->required) {
+        return;
+    }
+    if (is_long_list(param) && !null) {
+        read_reals(param, node, field, subject, diags);
         return;
     }
     if (null || node->kind != LAMINA__NODE_SCALAR) {
@@ -822,6 +868,10 @@ void lamina__param_type_text(const lamina_param *param, lamina__text *text) {
     case LAMINA_STRING:
         lamina__text_add(text, "text");
         break;
+    case LAMINA_REALS:
+        lamina__text_add(text, "list of real");
+        add_range(param, text);
+        break;
     default:
         lamina__text_add(text, "list of up to %d %s", (int)param->max_count, element);
         add_range(param, text);
@@ -857,6 +907,15 @@ static void add_list(const lamina_param *param, const void *field, lamina__text 
     lamina__text_add(text, count == 1 ? "" : "]");
 }
 
+static void add_reals(const lamina_reals *list, lamina__text *text) {
+    lamina__text_add(text, list->count == 1 ? "" : "[");
+    for (int64_t i = 0; i < list->count; i++) {
+        lamina__text_add(text, i ? ", " : "");
+        lamina__text_add_double(text, list->value[i], false);
+    }
+    lamina__text_add(text, list->count == 1 ? "" : "]");
+}
+
 void lamina__param_value_text(const lamina_param *param, const void *values, lamina__text *text) {
     const void *field = (const char *)values + param->offset;
     const char *string;
@@ -880,6 +939,9 @@ void lamina__param_value_text(const lamina_param *param, const void *values, lam
         } else {
             lamina__yaml_add_scalar(text, string);
         }
+        break;
+    case LAMINA_REALS:
+        add_reals(field, text);
         break;
     default:
         add_list(param, field, text);

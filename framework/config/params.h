@@ -19,14 +19,14 @@ const lamina_param *lamina__table_at(lamina__table, size_t i);
  * plugins. error says which param is wrong. */
 lamina_status lamina__table_check(lamina__table, size_t struct_size, lamina_error *error);
 
-/* Fills `values` with the defaults. Strings point into the table. */
+/* Fills `values` with the defaults. Strings point into the table; LAMINA_REALS are empty. */
 void lamina__params_default(lamina__table, void *values);
 
 /* Defaults, then the map's values over them. `map` may be NULL, null or an empty scalar: defaults
  * only. `also`: NULL-terminated further keys that somebody else reads, or NULL. `subject` begins
  * each message: `layer "conv2" (conv)`, `data.train (idx)`. `at`: where to point when a required
- * key is missing and there is no map. Unknown keys get a "did you mean". Strings point into the
- * document. LAMINA_ERROR_CONFIG when anything was reported. */
+ * key is missing and there is no map. Unknown keys get a "did you mean". Strings and
+ * LAMINA_REALS point into the document. LAMINA_ERROR_CONFIG when anything was reported. */
 lamina_status lamina__params_read(lamina__table, const lamina__node *map, void *values,
                                   const char *const *also, const char *subject,
                                   const lamina__node *at, lamina__diags *);

@@ -83,6 +83,12 @@ static lamina__node *make_scalar(lamina__doc *doc, const char *text, size_t leng
 static bool take_items(lamina__doc *doc, lamina__node *node, size_t count) {
     lamina__node **items = take(doc, count * sizeof(lamina__node *));
     lamina__node **keys = NULL;
+    if (node->kind == LAMINA__NODE_LIST) {
+        node->numbers = take(doc, count * sizeof(double));
+        if (node->numbers == NULL) {
+            return false;
+        }
+    }
     if (node->kind == LAMINA__NODE_MAP) {
         keys = take(doc, count * sizeof(lamina__node *));
         if (keys == NULL) {

@@ -26,6 +26,10 @@ struct lamina__node {
     size_t count;         /* list: items; map: pairs */
     lamina__node **items; /* list items, or map values */
     lamina__node **keys;  /* map: scalar nodes */
+    /* Room for whoever reads a list of numbers, or one number as such a list: as long as the
+     * document lives. */
+    double *numbers; /* list: count of them */
+    double number;   /* scalar */
 };
 
 /* A parsed document; owns its nodes and the source text. */

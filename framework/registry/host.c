@@ -296,6 +296,20 @@ static int32_t host_set_multiply_adds(lamina_call *call, double per_sample) {
     return status;
 }
 
+static int32_t host_set_ignored_label(lamina_call *call, int64_t label) {
+    lamina__instance *instance = call_of(call)->instance;
+    int32_t status = check_declaring(call, "an ignored label", false);
+    if (status == LAMINA_OK && (instance->type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) == 0) {
+        status =
+            host_fail(call, LAMINA_ERROR_INTERNAL, "only a loss or a metric can ignore a label");
+    }
+    if (status == LAMINA_OK) {
+        instance->ignores_label = true;
+        instance->ignored_label = label;
+    }
+    return status;
+}
+
 static int32_t host_add_saved(lamina_call *call, const char *name, const lamina_shape *shape) {
     lamina__instance *instance = call_of(call)->instance;
     const int32_t index = instance->n_saved;
@@ -419,4 +433,5 @@ const lamina_host lamina__host = {
     .add_packed = host_add_packed,
     .parallel_for = host_parallel_for,
     .uniform = host_uniform,
+    .set_ignored_label = host_set_ignored_label,
 };

@@ -185,11 +185,12 @@ lamina_status lamina__instance_setup(lamina__instance *instance, int32_t n_in,
                                                     "setup() did not declare output %d", (int)i);
         }
     }
-    if ((instance->type->flags & LAMINA_IS_LOSS) != 0 &&
+    const bool loss = (instance->type->flags & LAMINA_IS_LOSS) != 0;
+    if ((loss || (instance->type->flags & LAMINA_IS_METRIC) != 0) &&
         (instance->out[0].ndim != 1 || instance->out[0].dtype == LAMINA_I32)) {
-        return (lamina_status)lamina__host.fail(
-            &call.base, LAMINA_ERROR_INTERNAL,
-            "a loss's output has the shape (N): a loss a sample");
+        return (lamina_status)lamina__host.fail(&call.base, LAMINA_ERROR_INTERNAL,
+                                                "a %s's output has the shape (N): one for a sample",
+                                                loss ? "loss" : "metric");
     }
     return LAMINA_OK;
 }

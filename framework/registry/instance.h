@@ -65,6 +65,8 @@ typedef struct lamina__instance {
     lamina__packed packed[LAMINA__MAX_DECLARED];
     size_t scratch_bytes;
     double multiply_adds; /* forward, one sample */
+    bool ignores_label;   /* samples with ignored_label count nothing */
+    int64_t ignored_label;
 
     const char *next; /* type of the only layer that reads out[0], when it works in place; NULL */
     int32_t fuses;    /* 1: the forward kernel does the forward pass of that layer, too, */

@@ -9,6 +9,9 @@ static const char frozen_doc[] =
 static const char rate_doc[] = "Times the optimizer's learning rate, for this layer's weights.";
 static const char decay_doc[] = "Times the optimizer's weight decay, for this layer's weights.";
 
+static const char loss_doc[] =
+    "Of a loss: what it is multiplied by in the network's loss, the sum of all.";
+
 static const lamina_param params[] = {
     {.name = "share",
      .doc = share_doc,
@@ -33,6 +36,13 @@ static const lamina_param params[] = {
      .def = "1",
      .min = 0,
      .max = FLT_MAX},
+    {.name = "loss_weight",
+     .doc = loss_doc,
+     .type = LAMINA_REAL,
+     .offset = offsetof(lamina__layer_keys, loss_weight),
+     .def = "1",
+     .min = 0,
+     .max = FLT_MAX},
 };
 
 lamina__table lamina__layer_key_table(void) {
@@ -49,4 +59,5 @@ const lamina__common_key lamina__common_keys[] = {
     {"frozen", frozen_doc},
     {"learning_rate_scale", rate_doc},
     {"weight_decay_scale", decay_doc},
+    {"loss_weight", loss_doc},
     {NULL, NULL}};

@@ -10,6 +10,7 @@ typedef struct lamina__layer_keys {
     int32_t frozen;             /* 1: weights and running state stay as they are */
     double learning_rate_scale; /* of its weights: times the optimizer's */
     double weight_decay_scale;
+    double loss_weight; /* of a loss: its part in the network's */
 } lamina__layer_keys;
 
 lamina__table lamina__layer_key_table(void);

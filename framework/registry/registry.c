@@ -115,6 +115,12 @@ static lamina_status check_flags(const lamina_layer_type *type, lamina_error *er
                             "LAMINA_IS_LOSS and LAMINA_NO_BACKWARD contradict each other: training "
                             "starts from the loss's backward()");
     }
+    if ((type->flags & LAMINA_IS_METRIC) &&
+        ((type->flags & LAMINA_IS_LOSS) || !(type->flags & LAMINA_NO_BACKWARD))) {
+        return lamina__fail(error, LAMINA_ERROR_PLUGIN,
+                            "LAMINA_IS_METRIC goes with LAMINA_NO_BACKWARD, and not with "
+                            "LAMINA_IS_LOSS");
+    }
     return LAMINA_OK;
 }
 
@@ -128,12 +134,13 @@ static lamina_status check_counts(const lamina_layer_type *type, lamina_error *e
         return lamina__fail(error, LAMINA_ERROR_PLUGIN, "n_out is %d, it must be 1 to %d",
                             (int)type->n_out, LAMINA__MAX_OUTPUTS);
     }
-    if ((type->flags & LAMINA_IS_LOSS) &&
+    if ((type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) &&
         (type->min_in != 2 || type->max_in != 2 || type->n_out != 1)) {
         return lamina__fail(error, LAMINA_ERROR_PLUGIN,
-                            "a loss has min_in 2, max_in 2 (prediction and target) and n_out 1, "
+                            "a %s has min_in 2, max_in 2 (prediction and target) and n_out 1, "
                             "this one %d, %d and %d",
-                            (int)type->min_in, (int)type->max_in, (int)type->n_out);
+                            type->flags & LAMINA_IS_LOSS ? "loss" : "metric", (int)type->min_in,
+                            (int)type->max_in, (int)type->n_out);
     }
     return LAMINA_OK;
 }

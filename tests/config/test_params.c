@@ -490,7 +490,7 @@ static void test_table_check(void) {
     check_param((lamina_param){.name = "p", .type = LAMINA_INT, .def = "1"},
                 "parameter \"p\": doc is missing");
     check_param(PARAM(.type = 0, .def = "1"), "parameter \"p\": unknown type 0");
-    check_param(PARAM(.type = 8, .def = "1"), "parameter \"p\": unknown type 8");
+    check_param(PARAM(.type = 9, .def = "1"), "parameter \"p\": unknown type 9");
     check_param(PARAM(.type = LAMINA_INT, .def = "1", .reserved = 1),
                 "parameter \"p\": reserved must be 0");
     check_param(PARAM(.type = LAMINA_INT, .def = "1", .offset = 4),
@@ -548,6 +548,91 @@ static void test_table_check(void) {
 }
 
 /* A plugin built with a later header has longer params: only the stride says so. */
+/* ---- Lists of any length ------------------------------------------------------------------- */
+
+typedef struct long_config {
+    int64_t before;
+    lamina_reals weights;
+    int64_t after;
+} long_config;
+
+static const lamina_param long_params[] = {{.name = "weights",
+                                            .doc = "Weights.",
+                                            .type = LAMINA_REALS,
+                                            .offset = offsetof(long_config, weights),
+                                            .max = 10,
+                                            .def = "[]",
+                                            .max_count = 100}};
+
+/* The first diagnostic, or "". *kept owns the numbers. */
+static const char *read_long(const char *text, long_config *config, lamina__doc **kept) {
+    static char said[256];
+    lamina__diags diags = {0};
+    *config = (long_config){.before = 17, .after = 19};
+    CU_ASSERT_EQUAL_FATAL(lamina__doc_parse(text, strlen(text), "c.yaml", &diags, kept), LAMINA_OK);
+    lamina__params_read(LAMINA__TABLE(long_params), (*kept)->root, config, NULL, "it", NULL,
+                        &diags);
+    snprintf(said, sizeof said, "%s", diags.kept > 0 ? diags.text[0] : "");
+    lamina__diags_free(&diags);
+    CU_ASSERT(config->before == 17 && config->after == 19);
+    return said;
+}
+
+static void test_long_lists(void) {
+    long_config config;
+    lamina__doc *doc = NULL;
+    lamina__text text = {0}, many = {0};
+    TEST_TEXT(read_long("{}", &config, &doc), "");
+    CU_ASSERT(config.weights.count == 0 && config.weights.value == NULL);
+    lamina__params_write(LAMINA__TABLE(long_params), &config, &text);
+    TEST_TEXT(text.data, "weights: []");
+    lamina__doc_free(doc);
+
+    TEST_TEXT(read_long("weights: 2.5", &config, &doc), "");
+    CU_ASSERT_EQUAL_FATAL(config.weights.count, 1);
+    CU_ASSERT_EQUAL(config.weights.value[0], 2.5);
+    lamina__doc_free(doc);
+
+    lamina__text_add(&many, "weights: [");
+    for (int i = 0; i < 100; i++) {
+        lamina__text_add(&many, "%s%d.5", i > 0 ? ", " : "", i % 10);
+    }
+    lamina__text_add(&many, "]");
+    TEST_TEXT(read_long(many.data, &config, &doc), "");
+    CU_ASSERT_EQUAL_FATAL(config.weights.count, 100);
+    for (int i = 0; i < 100; i++) {
+        CU_ASSERT_EQUAL(config.weights.value[i], i % 10 + 0.5);
+    }
+    /* What is written reads back. */
+    text.length = 0;
+    lamina__params_write(LAMINA__TABLE(long_params), &config, &text);
+    TEST_TEXT(text.data, many.data);
+    lamina__doc_free(doc);
+
+    TEST_CONTAINS(read_long("weights: [1, x]", &config, &doc),
+                  "c.yaml:1:14: error: it: \"weights\": expected a number, got \"x\"");
+    lamina__doc_free(doc);
+    TEST_CONTAINS(read_long("weights: [1, [2]]", &config, &doc), "expected numbers, got a list");
+    lamina__doc_free(doc);
+    TEST_CONTAINS(read_long("weights: {a: 1}", &config, &doc), "expected numbers, got a map");
+    lamina__doc_free(doc);
+    TEST_CONTAINS(read_long("weights: [1, -2]", &config, &doc), "must be between 0 and 10, got -2");
+    lamina__doc_free(doc);
+    many.length--;
+    lamina__text_add(&many, ", 1]");
+    TEST_CONTAINS(read_long(many.data, &config, &doc), "expected at most 100 values, got 101");
+    lamina__doc_free(doc);
+    text.length = 0;
+    lamina__param_type_text(&long_params[0], &text);
+    TEST_TEXT(text.data, "list of real 0 to 10");
+    lamina__text_free(&text);
+    lamina__text_free(&many);
+    check_param(PARAM(.type = LAMINA_REALS, .def = "[1]", .max_count = 3),
+                "parameter \"p\": its default must be \"[]\", got \"[1]\"");
+    check_param(PARAM(.type = LAMINA_REALS, .def = "[]"),
+                "parameter \"p\": max_count must be at least 1, got 0");
+}
+
 static void test_stride(void) {
     struct {
         lamina_param param;
@@ -635,5 +720,5 @@ LAMINA_TESTS({"defaults", test_defaults}, {"values", test_values}, {"bools", tes
              {"unknown and missing keys", test_keys}, {"no map", test_no_map},
              {"single values", test_single_values}, {"locale", test_locale},
              {"writing", test_writing}, {"type texts", test_type_texts},
-             {"table check", test_table_check}, {"stride", test_stride},
-             {"every allocation fails in turn", test_allocation_failures})
+             {"table check", test_table_check}, {"lists of any length", test_long_lists},
+             {"stride", test_stride}, {"every allocation fails in turn", test_allocation_failures})

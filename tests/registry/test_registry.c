@@ -137,6 +137,15 @@ static void unsound_types(void) {
     takes(&type);
     type.flags |= LAMINA_NO_BACKWARD;
     refuses(&type, "contradict each other");
+    type.flags = LAMINA_IS_METRIC;
+    refuses(&type, "LAMINA_IS_METRIC goes with LAMINA_NO_BACKWARD");
+    type.flags = LAMINA_IS_METRIC | LAMINA_IS_LOSS;
+    refuses(&type, "and not with LAMINA_IS_LOSS");
+    type.flags = LAMINA_IS_METRIC | LAMINA_NO_BACKWARD;
+    type.backward = NULL;
+    takes(&type);
+    type.max_in = 3;
+    refuses(&type, "a metric has min_in 2, max_in 2");
 }
 
 static void unsound_counts_and_functions(void) {

@@ -84,13 +84,14 @@ typedef struct lamina_tensor {
 /* ---- Parameters: the config keys of a layer ----------------------------------------------- */
 
 enum {
-    LAMINA_INT = 1,      /* int64_t field */
-    LAMINA_REAL = 2,     /* double field */
-    LAMINA_BOOL = 3,     /* int32_t field, 0 or 1 */
-    LAMINA_ENUM = 4,     /* int32_t field: the index into choices */
-    LAMINA_STRING = 5,   /* const char * field, valid while the layer lives */
-    LAMINA_INT_LIST = 6, /* lamina_int_list field */
-    LAMINA_REAL_LIST = 7 /* lamina_real_list field */
+    LAMINA_INT = 1,       /* int64_t field */
+    LAMINA_REAL = 2,      /* double field */
+    LAMINA_BOOL = 3,      /* int32_t field, 0 or 1 */
+    LAMINA_ENUM = 4,      /* int32_t field: the index into choices */
+    LAMINA_STRING = 5,    /* const char * field, valid while the layer lives */
+    LAMINA_INT_LIST = 6,  /* lamina_int_list field */
+    LAMINA_REAL_LIST = 7, /* lamina_real_list field */
+    LAMINA_REALS = 8      /* lamina_reals field: a number for each of things that may be many */
 };
 
 #define LAMINA_MAX_LIST 16
@@ -109,6 +110,12 @@ typedef struct lamina_real_list {
     double value[LAMINA_MAX_LIST];
 } lamina_real_list;
 
+/* `2` or `[1, 0.5, 2]`: as many as were given, valid while the layer lives. */
+typedef struct lamina_reals {
+    int64_t count;
+    const double *value; /* NULL when there is none */
+} lamina_reals;
+
 /* One config key: parsed, defaulted and range-checked by the host before create() sees it. */
 typedef struct lamina_param {
     const char *name;
@@ -120,10 +127,10 @@ typedef struct lamina_param {
     double min,
         max; /* inclusive range of numbers (each element of a list); min == max == 0: no range */
     const char *def; /* default, written as in a config: "1", "same", "[2, 2]"; NULL when required.
-                        A STRING's NULL default gives a NULL field. */
+                        A STRING's NULL default gives a NULL field; REALS have the default "[]". */
     const char *const *choices; /* NULL-terminated words of an ENUM, or words a list also accepts */
-    int32_t max_count;          /* lists: the most values accepted, 1..LAMINA_MAX_LIST */
-    int32_t reserved;           /* 0 */
+    int32_t max_count; /* lists: the most values accepted, 1..LAMINA_MAX_LIST; REALS: 1 or more */
+    int32_t reserved;  /* 0 */
 } lamina_param;
 
 /* ---- What a layer declares in setup() ----------------------------------------------------- */
@@ -245,6 +252,11 @@ struct lamina_host {
      * a function of (seed, layer, step, index) alone, so number elements across the whole batch
      * and the cut into shards does not matter. */
     void (*uniform)(lamina_call *, uint64_t first, float *dst, size_t n);
+
+    /* setup() of a loss or metric alone: samples with this label count nothing. The host leaves
+     * them out of the accuracy and of a metric's mean, and lets the label be one that has no score.
+     */
+    int32_t (*set_ignored_label)(lamina_call *, int64_t label);
 };
 
 /* ---- A call -------------------------------------------------------------------------------- */
@@ -276,6 +288,10 @@ typedef struct lamina_io {
      * LAMINA_REPEATS. */
     int32_t again;
     int32_t reserved;
+    /* Of a loss or metric whose target is the data's: the target of the whole batch, where in[1]
+     * has that of this call's samples; else NULL. So a loss that divides by something of all
+     * samples, such as the sum of their labels' weights, computes it in every call, all alike. */
+    const lamina_tensor *target;
 } lamina_io;
 
 /* ---- Kernels ------------------------------------------------------------------------------- */
@@ -339,8 +355,10 @@ typedef struct lamina_kernel {
 enum {
     LAMINA_NEEDS_INPUT = 1u << 0,  /* backward reads in[] */
     LAMINA_NEEDS_OUTPUT = 1u << 1, /* backward reads out[] */
-    /* in[0] is the prediction, in[1] the target (int32 labels, shape N); out[0] has shape N: the
-     * loss of each sample. The host trains on the mean over the batch. */
+    /* in[0] is the prediction, in[1] the target; out[0] has shape N: the loss of each sample. The
+     * host trains on the mean over the batch. The target is int32 labels of shape N, each below the
+     * number of values that in[0] has for a sample (the host has checked it); with LAMINA_ANY_DTYPE
+     * it may also be float32 numbers, the data's or another layer's output. */
     LAMINA_IS_LOSS = 1u << 2,
     /* out[0] may be the memory of in[0], and d_in[0] that of d_out[0]. */
     LAMINA_IN_PLACE = 1u << 3,
@@ -351,10 +369,14 @@ enum {
     /* Looks at the element type of its inputs itself. Without it the host gives float32 only (and a
      * loss its labels as int32). */
     LAMINA_ANY_DTYPE = 1u << 7,
+    /* Inputs and output as those of a loss, but something to look at: out[0] is a value for each
+     * sample, of which the host reports the mean. Runs in evaluation only, and goes with
+     * LAMINA_NO_BACKWARD. */
+    LAMINA_IS_METRIC = 1u << 8,
     /* Has state, and its forward() looks at io->again. */
     LAMINA_REPEATS = 1u << 9
 };
-#define LAMINA_ALL_FLAGS 0x2ffu
+#define LAMINA_ALL_FLAGS 0x3ffu
 
 typedef struct lamina_layer_type {
     size_t struct_size;
@@ -362,7 +384,7 @@ typedef struct lamina_layer_type {
     const char *doc;  /* one sentence */
     uint32_t flags;
     uint32_t state_version; /* of what add_state declares; 1 at first */
-    int32_t min_in, max_in; /* number of inputs; a loss counts its target */
+    int32_t min_in, max_in; /* number of inputs; a loss or metric counts its target */
     int32_t n_out;
     int32_t reserved;
     size_t config_size;            /* of the struct the params fill */
