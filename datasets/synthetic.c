@@ -5,13 +5,20 @@
  * so a network learns it within some hundred samples, though not from any single pixel. Pixels are
  * made on request, so a large set needs no memory: a sample's noise is a piece of one table of
  * random bytes, from a place that is random by the sample. Making it costs little more than copying
- * it, so that a benchmark measures the network. */
+ * it, so that a benchmark measures the network.
+ *
+ * With `targets: n` a sample has n numbers instead of a label, a smooth function of its J pixels
+ * p[j] (0 to 1, in memory's order H,W,C):
+ *     target[k] = sin(s[k])
+ *     s[k] = 4 / sqrt(J) * sum over j of cos(pi (k+1) (j + 1/2) / J) (p[j] - 1/2)
+ * that is, of its first frequencies; a linear layer comes close, a network closer. */
 #include "base/alloc.h"
 #include "base/philox.h"
 #include "data/source.h"
 
 #include <endian.h>
 #include <inttypes.h>
+#include <math.h>
 
 #define CELL        4 /* pixels */
 #define NOISE_BYTES ((int64_t)1 << 18)
@@ -19,7 +26,7 @@
 #define RECIPE 2
 
 typedef struct synthetic_config {
-    int64_t samples, first, channels, height, width, classes, seed;
+    int64_t samples, first, channels, height, width, classes, seed, targets;
 } synthetic_config;
 
 #define INTEGER(key, low, high, text, help)                                                        \
@@ -38,6 +45,9 @@ static const lamina_param synthetic_params[] = {
     INTEGER(width, 1, 4096, "28", "Width of an image."),
     INTEGER(classes, 1, 10000, "10", "Number of classes."),
     INTEGER(seed, 0, 9007199254740992.0, "1", "Another seed gives other classes and samples."),
+    INTEGER(targets, 0, 1000, "0",
+            "Numbers to learn for each image, for regression: smooth functions of its pixels "
+            "between -1 and 1; 0: the class is the label."),
 };
 
 /* Streams of LAMINA__RANDOM_SYNTHETIC: the first of their two numbers. */
@@ -48,6 +58,8 @@ typedef struct synthetic_store {
     int64_t cells_y, cells_x;
     uint8_t *patterns; /* (classes, cells_y, cells_x, channels) */
     uint8_t *noise;    /* NOISE_BYTES; a sample goes on at the beginning when it reaches the end */
+    int32_t *classes;  /* of each sample: also the source's labels, unless it has targets */
+    double *waves;     /* (targets, pixels): the factors in s; NULL without targets */
 } synthetic_store;
 
 static lamina__stream stream(const synthetic_config *config, uint64_t kind, uint64_t number) {
@@ -102,7 +114,7 @@ static const uint8_t *synthetic_sample(const lamina__source *source, int64_t ind
     const synthetic_store *store = source->store;
     const int64_t channels = source->channels, row = source->width * channels;
     const int64_t cells_row = store->cells_x * channels;
-    const uint8_t *pattern = store->patterns + source->labels[index] * store->cells_y * cells_row;
+    const uint8_t *pattern = store->patterns + store->classes[index] * store->cells_y * cells_row;
     const uint64_t number = (uint64_t)(store->config.first + index);
     const int64_t at = (int64_t)lamina__stream_below(stream(&store->config, STREAM_PLACE, 0),
                                                      number, (uint64_t)NOISE_BYTES);
@@ -120,14 +132,49 @@ static const uint8_t *synthetic_sample(const lamina__source *source, int64_t ind
     return buffer;
 }
 
-static void synthetic_close(lamina__source *source) {
-    synthetic_store *store = source->store;
+static int64_t pixels_of(const synthetic_config *config) {
+    return config->channels * config->height * config->width;
+}
+
+static void synthetic_numbers(const lamina__source *source, int64_t index, const uint8_t *pixels,
+                              float *to) {
+    const synthetic_store *store = source->store;
+    const int64_t n = pixels_of(&store->config);
+    (void)index;
+    for (int64_t k = 0; k < store->config.targets; k++) {
+        double sum = 0;
+        for (int64_t j = 0; j < n; j++) {
+            sum += store->waves[k * n + j] * (pixels[j] / 255.0 - 0.5);
+        }
+        to[k] = (float)sin(sum);
+    }
+}
+
+/* NULL: out of memory. */
+static double *make_waves(const synthetic_config *config) {
+    const int64_t n = pixels_of(config);
+    double *waves = lamina__calloc((size_t)config->targets, (size_t)n * sizeof(*waves));
+    for (int64_t k = 0; waves != NULL && k < config->targets; k++) {
+        for (int64_t j = 0; j < n; j++) {
+            const double angle = 3.14159265358979323846 * (double)(k + 1) * ((double)j + 0.5);
+            waves[k * n + j] = 4 / sqrt((double)n) * cos(angle / (double)n);
+        }
+    }
+    return waves;
+}
+
+static void free_store(synthetic_store *store) {
     if (store != NULL) {
         lamina__free(store->patterns);
         lamina__free(store->noise);
+        lamina__free(store->classes);
+        lamina__free(store->waves);
         lamina__free(store);
     }
-    lamina__free((void *)source->labels);
+}
+
+static void synthetic_close(lamina__source *source) {
+    free_store(source->store);
     lamina__free(source->description);
     lamina__free(source);
 }
@@ -139,13 +186,16 @@ static char *describe(const synthetic_config *c) {
                      " classes, seed %" PRId64 ", samples %" PRId64 " to %" PRId64,
                      c->channels, c->height, c->width, c->classes, c->seed, c->first,
                      c->first + c->samples - 1);
+    if (c->targets > 0) {
+        lamina__text_add(&text, ", %" PRId64 " target%s", c->targets, c->targets == 1 ? "" : "s");
+    }
     if (text.failed) {
         lamina__text_free(&text);
     }
     return text.data;
 }
 
-static int32_t *make_labels(const synthetic_config *config) {
+static int32_t *make_classes(const synthetic_config *config) {
     int32_t *labels = lamina__calloc((size_t)config->samples, sizeof(*labels));
     lamina__stream random = stream(config, STREAM_LABELS, 0);
     for (int64_t i = 0; labels != NULL && i < config->samples; i++) {
@@ -166,10 +216,11 @@ static synthetic_store *make_store(const synthetic_config *config) {
     size_t bytes = (size_t)(store->cells_y * store->cells_x * config->channels);
     store->patterns = lamina__calloc((size_t)config->classes, bytes);
     store->noise = lamina__alloc((size_t)NOISE_BYTES);
-    if (store->patterns == NULL || store->noise == NULL) {
-        lamina__free(store->patterns);
-        lamina__free(store->noise);
-        lamina__free(store);
+    store->classes = make_classes(config);
+    store->waves = config->targets > 0 ? make_waves(config) : NULL;
+    if (store->patterns == NULL || store->noise == NULL || store->classes == NULL ||
+        (store->waves == NULL && config->targets > 0)) {
+        free_store(store);
         return NULL;
     }
     random_bytes(stream(config, STREAM_NOISE, 0), 0, store->noise, (size_t)NOISE_BYTES);
@@ -193,15 +244,22 @@ static lamina_status synthetic_open(const void *values, lamina__source **result,
         .channels = config->channels,
         .height = config->height,
         .width = config->width,
-        .labels = make_labels(config),
         .description = describe(config),
         .sample = synthetic_sample,
+        .numbers = synthetic_numbers,
         .close = synthetic_close,
         .store = make_store(config),
     };
-    if (source->labels == NULL || source->description == NULL || source->store == NULL) {
+    const synthetic_store *store = source->store;
+    if (source->description == NULL || store == NULL) {
         synthetic_close(source);
         return lamina__fail_memory(error, "a synthetic data set");
+    }
+    if (config->targets > 0) {
+        source->target = (lamina_shape){
+            .dtype = LAMINA_F32, .ndim = 2, .dim = {config->samples, config->targets}};
+    } else {
+        source->labels = store->classes;
     }
     const uint64_t recipe[] = {htole64(RECIPE), htole64((uint64_t)config->first),
                                htole64((uint64_t)config->classes), htole64((uint64_t)config->seed)};

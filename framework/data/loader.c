@@ -26,13 +26,15 @@ enum { AHEAD_BYTES = 2 << 20, LEAST_BUFFERS = 4, MOST_BUFFERS = 32 };
 
 typedef struct buffer {
     uint8_t *pixels;
-    int32_t *labels;
+    int32_t *labels; /* or */
+    float *numbers;
     lamina__batch batch;
 } buffer;
 
 struct lamina__loader {
     const lamina__source *source;
     int64_t batch, pixels; /* samples of a full batch; values of one image */
+    int64_t numbers;       /* of one sample's target; 0: a label */
     uint64_t seed;
     int shuffle;
     lamina__pixels *normalizer;
@@ -67,13 +69,18 @@ static void fill(lamina__loader *loader, buffer *into, int64_t epoch, int64_t po
         if (sample != to) {
             memcpy(to, sample, (size_t)loader->pixels);
         }
-        into->labels[i] = source->labels[index];
+        if (into->numbers != NULL) {
+            source->numbers(source, index, to, into->numbers + i * loader->numbers);
+        } else {
+            into->labels[i] = source->labels[index];
+        }
     }
     into->batch = (lamina__batch){.images = loader->images,
                                   .pixels = into->pixels,
                                   .normalizer = loader->normalizer,
                                   .image_size = loader->pixels,
                                   .labels = into->labels,
+                                  .numbers = into->numbers,
                                   .samples = samples,
                                   .position = position,
                                   .epoch = epoch};
@@ -167,11 +174,12 @@ static lamina_status start_thread(lamina__loader *loader, lamina_error *error) {
 static lamina_status make_buffers(lamina__loader *loader, lamina_error *error) {
     const lamina__source *source = loader->source;
     size_t pixels = (size_t)loader->pixels, batch = (size_t)loader->batch, bytes = 0;
+    size_t numbers = (size_t)loader->numbers * sizeof(float);
     if (__builtin_mul_overflow(pixels, sizeof(float), &bytes) ||
         (loader->images = lamina__calloc(batch, bytes)) == NULL) {
         return lamina__fail_memory(error, "the loader's batches");
     }
-    const size_t fit = AHEAD_BYTES / (batch * pixels);
+    const size_t fit = AHEAD_BYTES / (batch * (pixels + numbers));
     loader->n_buffers = fit < LEAST_BUFFERS  ? LEAST_BUFFERS
                         : fit < MOST_BUFFERS ? (int)fit
                                              : MOST_BUFFERS;
@@ -179,8 +187,12 @@ static lamina_status make_buffers(lamina__loader *loader, lamina_error *error) {
     for (int i = 0; i < loader->n_buffers && !missing; i++) {
         buffer *b = &loader->buffers[i];
         b->pixels = lamina__alloc(batch * pixels);
-        b->labels = lamina__calloc(batch, sizeof(*b->labels));
-        missing = b->pixels == NULL || b->labels == NULL;
+        if (numbers > 0) {
+            b->numbers = lamina__calloc(batch, numbers);
+        } else {
+            b->labels = lamina__calloc(batch, sizeof(*b->labels));
+        }
+        missing = b->pixels == NULL || (b->labels == NULL && b->numbers == NULL);
     }
     if (!missing && loader->shuffle) {
         loader->order = lamina__calloc((size_t)source->count, sizeof(*loader->order));
@@ -210,6 +222,7 @@ lamina_status lamina__loader_open(const lamina__source *source,
     loader->source = source;
     loader->batch = options->batch < source->count ? options->batch : source->count;
     loader->pixels = source->height * source->width * source->channels;
+    loader->numbers = lamina__source_numbers(source);
     loader->seed = options->seed;
     loader->shuffle = options->shuffle;
     loader->ended = 1;
@@ -245,6 +258,7 @@ void lamina__loader_close(lamina__loader *loader) {
     for (int i = 0; i < MOST_BUFFERS; i++) {
         lamina__free(loader->buffers[i].pixels);
         lamina__free(loader->buffers[i].labels);
+        lamina__free(loader->buffers[i].numbers);
     }
     lamina__pixels_free(loader->normalizer);
     lamina__free(loader->images);

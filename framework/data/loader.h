@@ -17,7 +17,8 @@ typedef struct lamina__batch {
     const uint8_t *pixels; /* the same before normalisation; NULL: images are ready */
     const lamina__pixels *normalizer;
     int64_t image_size;    /* H * W * C */
-    const int32_t *labels; /* (samples) */
+    const int32_t *labels; /* (samples); NULL: targets are numbers */
+    const float *numbers;  /* (samples, ...), as the source's target shape says; NULL: labels */
     int64_t samples;       /* the last batch of an epoch may have fewer than the others */
     int64_t position;      /* samples of this epoch before this batch */
     int64_t epoch;

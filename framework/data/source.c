@@ -42,12 +42,27 @@ void lamina__source_finish(lamina__source *source, const void *contents, size_t 
     hash = hash_number(hash, (uint64_t)source->channels);
     hash = hash_number(hash, (uint64_t)source->height);
     hash = hash_number(hash, (uint64_t)source->width);
-    for (int64_t i = 0; i < source->count; i++) {
+    for (int64_t i = 0; source->labels != NULL && i < source->count; i++) {
         hash = hash_number(hash, (uint64_t)source->labels[i]);
         largest = source->labels[i] > largest ? source->labels[i] : largest;
     }
+    for (int32_t i = 1; i < source->target.ndim; i++) {
+        hash = hash_number(hash, (uint64_t)source->target.dim[i]);
+    }
     source->fingerprint = hash_bytes(hash, contents, bytes);
-    source->classes = (int64_t)largest + 1;
+    source->classes = source->labels != NULL ? (int64_t)largest + 1 : 0;
+}
+
+void lamina__source_add_contents(lamina__source *source, const void *contents, size_t bytes) {
+    source->fingerprint = hash_bytes(source->fingerprint, contents, bytes);
+}
+
+int64_t lamina__source_numbers(const lamina__source *source) {
+    int64_t numbers = source->target.ndim > 0 ? 1 : 0;
+    for (int32_t i = 1; i < source->target.ndim; i++) {
+        numbers *= source->target.dim[i];
+    }
+    return numbers;
 }
 
 /* ---- Specs --------------------------------------------------------------------------------- */
@@ -119,6 +134,13 @@ lamina_status lamina__source_read_spec(const lamina__node *node, const char *spl
     snprintf(subject, sizeof(subject), "data.%s (%s)", split, reader->name);
     lamina_status status =
         lamina__params_read(reader_table(reader), node, config, also, subject, node, diags);
+    const size_t before = diags->count;
+    if (status == LAMINA_OK && reader->check != NULL) {
+        reader->check(config, subject, node, diags);
+        status = diags->failed           ? LAMINA_ERROR_MEMORY
+                 : diags->count > before ? LAMINA_ERROR_CONFIG
+                                         : LAMINA_OK;
+    }
     if (status != LAMINA_OK) {
         lamina__free(config);
         return status;

@@ -273,6 +273,44 @@ static void test_no_allocation(void) {
     CU_ASSERT_EQUAL(lamina__alloc_count().live, live);
 }
 
+static void made_numbers(const lamina__source *source, int64_t index, const uint8_t *pixels,
+                         float *to) {
+    (void)source;
+    to[0] = (float)index;
+    to[1] = (float)pixels[0]; /* those of the same sample */
+}
+
+/* Targets that are numbers come with their images. */
+static void test_numbers(void) {
+    made_source *made = make_source(101, 1);
+    made->base.labels = NULL;
+    made->base.numbers = made_numbers;
+    made->base.target = (lamina_shape){LAMINA_F32, 2, {101, 2}};
+    uint64_t live = lamina__alloc_count().live;
+    lamina__loader *loader = open_loader(made, 8, 1, NULL);
+    uint64_t calls = lamina__alloc_count().calls;
+    for (int64_t epoch = 0; epoch < 2; epoch++) {
+        int64_t order[MAX_COUNT], position = 8 * epoch;
+        const lamina__batch *got;
+        order_of(made, 1, epoch, order);
+        lamina__loader_start(loader, epoch, position);
+        while ((got = lamina__loader_next(loader)) != NULL) {
+            CU_ASSERT_PTR_NULL(got->labels);
+            for (int64_t i = 0; i < got->samples; i++) {
+                const int64_t index = order[position + i];
+                CU_ASSERT_EQUAL(got->numbers[2 * i], (float)index);
+                CU_ASSERT_EQUAL(got->numbers[2 * i + 1], (float)pixel_of(index, 0));
+            }
+            position += got->samples;
+        }
+        CU_ASSERT_EQUAL(position, 101);
+    }
+    CU_ASSERT_EQUAL(lamina__alloc_count().calls, calls);
+    lamina__loader_close(loader);
+    CU_ASSERT_EQUAL(lamina__alloc_count().live, live);
+    made->base.numbers = NULL;
+}
+
 static void test_wait_seconds(void) {
     made_source *made = make_source(20, 1);
     made->delay_ns = 1000000;
@@ -339,6 +377,7 @@ LAMINA_TESTS({"whole epochs", test_whole_epochs}, {"from any position", test_fro
              {"normalisation", test_normalize}, {"bad normalisation", test_bad_normalize},
              {"a batch is left alone", test_batch_is_left_alone},
              {"restart and close anywhere", test_restart_and_close_anywhere},
-             {"nothing allocated after open", test_no_allocation}, {"data wait", test_wait_seconds},
+             {"nothing allocated after open", test_no_allocation},
+             {"targets that are numbers", test_numbers}, {"data wait", test_wait_seconds},
              {"takes no signals", test_signals},
              {"every allocation fails once", test_out_of_memory})

@@ -44,7 +44,7 @@ static void test_synthetic(void) {
     /* What is written reads back as the same. */
     lamina__source_spec_write(&p.spec, &text);
     TEST_TEXT(text.data, "{type: synthetic, samples: 12, first: 0, channels: 3, height: 5, "
-                         "width: 4, classes: 10, seed: 1}");
+                         "width: 4, classes: 10, seed: 1, targets: 0}");
     parsed again = parse(text.data);
     CU_ASSERT_EQUAL(again.status, LAMINA_OK);
     CU_ASSERT(again.spec.config != NULL &&
@@ -103,7 +103,9 @@ static void test_refused(void) {
     refuse("{type: [idx]}", "it is one of idx, synthetic");
     refuse("idx", "expected a map like {type: idx, images: ..., labels: ...}");
     refuse("[idx]", "expected a map");
-    refuse("{type: idx, images: a}", "data.train (idx)");
+    refuse("{type: idx, images: a}",
+           "data.train (idx): needs \"labels\" or, for regression, \"targets\"");
+    refuse("{type: idx, images: a, labels: b, targets: c}", "and not both");
     refuse("{type: idx, images: a, labels: b, label: c}", "did you mean \"labels\"");
     refuse("{type: synthetic, samples: 0}", "samples");
     refuse("{type: synthetic, classes: 1e9}", "classes");

@@ -407,6 +407,169 @@ static void test_out_of_memory(void) {
     }
 }
 
+/* ---- Targets ------------------------------------------------------------------------------- */
+
+/* Floats (or doubles) i / 4 - 1 for i = 0, 1, ..., big-endian. */
+static bytes make_numbers(int type, int ndim, const uint32_t *dim) {
+    bytes file = make_idx(type, ndim, dim, 0);
+    size_t elements = 1;
+    for (int i = 0; i < ndim; i++) {
+        elements *= dim[i];
+    }
+    file.size = 4 + 4 * (size_t)ndim;
+    for (size_t i = 0; i < elements; i++) {
+        const double wide = (double)i / 4 - 1;
+        const float narrow = (float)wide;
+        uint64_t bits = 0;
+        uint32_t half;
+        memcpy(&half, &narrow, sizeof(half));
+        memcpy(&bits, &wide, sizeof(bits));
+        bits = type == 0x0d ? (uint64_t)half << 32 : bits;
+        for (int k = 0; k < (type == 0x0d ? 4 : 8); k++) {
+            file.data[file.size++] = (uint8_t)(bits >> (56 - 8 * k));
+        }
+    }
+    return file;
+}
+
+static lamina_status open_targets(const char *targets, lamina__source **source,
+                                  lamina_error *error) {
+    _Alignas(16) char config[64] = {0};
+    *(const char **)field(config, "images") = images_path;
+    *(const char **)field(config, "targets") = targets;
+    return lamina__idx_reader.open(config, source, error);
+}
+
+static lamina__source *open_numbers(const bytes *file) {
+    lamina__source *source = NULL;
+    lamina_error error = {0};
+    CU_ASSERT_EQUAL(open_targets(write_file("targets", file), &source, &error), LAMINA_OK);
+    TEST_TEXT(error.message, "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(source);
+    CU_ASSERT_PTR_NULL(source->labels);
+    CU_ASSERT_EQUAL(source->classes, 0);
+    CU_ASSERT_EQUAL(source->target.dim[0], SAMPLES);
+    return source;
+}
+
+static void test_targets(void) {
+    begin_with_files();
+    static const int types[] = {0x0d, 0x0e};
+    const uint32_t flat[] = {SAMPLES, 3}, one[] = {SAMPLES}, image[] = {SAMPLES, 2, 2, 3};
+    for (int k = 0; k < 2; k++) {
+        float to[12];
+        bytes file = make_numbers(types[k], 2, flat), packed = gzip(&file);
+        for (int zipped = 0; zipped < 2; zipped++) {
+            lamina__source *source = open_numbers(zipped ? &packed : &file);
+            CU_ASSERT_EQUAL(source->target.ndim, 2);
+            CU_ASSERT_EQUAL(lamina__source_numbers(source), 3);
+            source->numbers(source, 4, NULL, to);
+            for (int i = 0; i < 3; i++) {
+                CU_ASSERT_EQUAL(to[i], (float)((12 + i) / 4.0 - 1));
+            }
+            lamina__source_close(source);
+        }
+        /* A number for each: (N, 1). */
+        file = make_numbers(types[k], 1, one);
+        lamina__source *source = open_numbers(&file);
+        CU_ASSERT(source->target.ndim == 2 && source->target.dim[1] == 1);
+        source->numbers(source, 5, NULL, to);
+        CU_ASSERT_EQUAL(to[0], 0.25F);
+        lamina__source_close(source);
+        /* Images are channels-last, as all tensors are. */
+        file = make_numbers(types[k], 4, image);
+        source = open_numbers(&file);
+        CU_ASSERT_EQUAL(source->target.ndim, 4);
+        source->numbers(source, 1, NULL, to);
+        for (int i = 0; i < 12; i++) {
+            const int c = i % 2, yx = i / 2;
+            CU_ASSERT_EQUAL(to[i], (float)((12 + 6 * c + yx) / 4.0 - 1));
+        }
+        lamina__source_close(source);
+    }
+    float to[1];
+    bytes whole = make_idx(8, 1, one, 50);
+    lamina__source *source = open_numbers(&whole);
+    source->numbers(source, 5, NULL, to);
+    CU_ASSERT_EQUAL(to[0], 250); /* as it is */
+    lamina__source_close(source);
+}
+
+/* Every byte of the targets is in the fingerprint. */
+static void test_targets_fingerprint(void) {
+    begin_with_files();
+    const uint32_t flat[] = {SAMPLES, 2};
+    const bytes file = make_numbers(0x0d, 2, flat);
+    lamina__source *before = open_numbers(&file);
+    for (size_t i = 12; i < file.size; i++) {
+        bytes changed = file;
+        changed.data[i] ^= 1;
+        lamina__source *after = open_numbers(&changed);
+        CU_ASSERT(after->fingerprint != before->fingerprint);
+        lamina__source_close(after);
+    }
+    lamina__source_close(before);
+}
+
+static void refuse_targets(const bytes *file, const char *part) {
+    lamina__source *source = NULL;
+    lamina_error error = {0};
+    uint64_t live = lamina__alloc_count().live;
+    CU_ASSERT_EQUAL(open_targets(write_file("targets", file), &source, &error), LAMINA_ERROR_DATA);
+    CU_ASSERT_PTR_NULL(source);
+    TEST_CONTAINS(error.message, part);
+    CU_ASSERT_EQUAL(lamina__alloc_count().live, live);
+}
+
+static void test_wrong_targets(void) {
+    begin_with_files();
+    const uint32_t flat[] = {SAMPLES, 3}, seven[] = {7, 3};
+    bytes file = make_idx(0x0b, 2, flat, 1);
+    refuse_targets(&file, "holds 16-bit integers (type 0x0b); convert them to floats (type 0x0d)");
+    file = make_idx(0x0d, 9, (const uint32_t[]){6, 1, 1, 1, 1, 1, 1, 1, 1}, 1);
+    refuse_targets(&file, "has 9 dimensions where targets have 1 to 8");
+    file = make_numbers(0x0d, 2, seven);
+    refuse_targets(&file, "has 7 targets; the two belong to different sets");
+    file = make_numbers(0x0d, 2, flat);
+    file.size--;
+    refuse_targets(&file, "is cut short: its header says 6 x 3 x 4 bytes");
+    file.size += 2;
+    refuse_targets(&file, "is longer than the 72 bytes (6 x 3 x 4)");
+    file = make_numbers(0x0d, 2, flat);
+    file.data[12 + 4 * 4] = 0x7f; /* 0x7f800000: infinity */
+    file.data[13 + 4 * 4] = 0x80;
+    file.data[14 + 4 * 4] = file.data[15 + 4 * 4] = 0;
+    refuse_targets(&file, "number 1 of sample 1 (both from 0) is inf; targets must be finite");
+    file = make_numbers(0x0e, 2, flat);
+    file.data[12] = 0x7f; /* 1.6e+308 is no float */
+    file.data[13] = 0xec;
+    refuse_targets(&file, "number 0 of sample 0");
+    bytes text = {.size = 40, .data = "<html>not found"};
+    refuse_targets(&text, "is no IDX file");
+}
+
+static void test_targets_out_of_memory(void) {
+    begin_with_files();
+    const uint32_t image[] = {SAMPLES, 2, 2, 3};
+    bytes file = make_numbers(0x0d, 4, image);
+    char *path = write_file("targets", &file);
+    uint64_t live = lamina__alloc_count().live;
+    for (long k = 1;; k++) {
+        lamina__source *source = NULL;
+        lamina_error error = {0};
+        test_fail_allocation(k);
+        lamina_status status = open_targets(path, &source, &error);
+        long failed = test_fail_allocation(0);
+        lamina__source_close(source);
+        CU_ASSERT_EQUAL(lamina__alloc_count().live, live);
+        CU_ASSERT_EQUAL(status, failed ? LAMINA_ERROR_MEMORY : LAMINA_OK);
+        if (!failed) {
+            CU_ASSERT(k > 6);
+            break;
+        }
+    }
+}
+
 LAMINA_TESTS({"plain and gzip read alike", test_plain_and_gzip},
              {"finds the file with .gz appended", test_gz_is_found},
              {"gzip in several members", test_gzip_members},
@@ -417,4 +580,7 @@ LAMINA_TESTS({"plain and gzip read alike", test_plain_and_gzip},
              {"any bit of a gzip file flipped", test_any_gzip_byte},
              {"wrong headers", test_wrong_headers}, {"huge sizes allocate nothing", test_huge},
              {"folders, pipes, links to nowhere", test_what_is_no_file},
-             {"every allocation fails once", test_out_of_memory})
+             {"every allocation fails once", test_out_of_memory}, {"targets", test_targets},
+             {"fingerprint of targets", test_targets_fingerprint},
+             {"wrong targets", test_wrong_targets},
+             {"every allocation for targets fails once", test_targets_out_of_memory})

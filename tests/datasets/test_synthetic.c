@@ -3,6 +3,7 @@
 #include "data/source.h"
 #include "support.h"
 
+#include <math.h>
 #include <pthread.h>
 
 extern const lamina__reader lamina__synthetic_reader;
@@ -131,6 +132,38 @@ static void test_learnable(void) {
     lamina__source_close(test);
 }
 
+/* The function of the pixels that the reader's file documents. */
+static void test_targets(void) {
+    lamina__source *plain = OPEN({"samples", 20});
+    lamina__source *source = OPEN({"samples", 20}, {"targets", 3});
+    CU_ASSERT_PTR_NULL(source->labels);
+    CU_ASSERT_EQUAL(source->classes, 0);
+    CU_ASSERT(source->target.ndim == 2 && source->target.dim[0] == 20 &&
+              source->target.dim[1] == 3);
+    CU_ASSERT(source->fingerprint != plain->fingerprint);
+    TEST_CONTAINS(source->description, ", samples 0 to 19, 3 targets");
+    double smallest = 1, largest = -1;
+    for (int64_t i = 0; i < 20; i++) {
+        uint8_t x[PIXELS], y[PIXELS];
+        float to[3];
+        const uint8_t *pixels = source->sample(source, i, x);
+        CU_ASSERT(memcmp(pixels, plain->sample(plain, i, y), PIXELS) == 0);
+        source->numbers(source, i, pixels, to);
+        for (int k = 0; k < 3; k++) {
+            double sum = 0;
+            for (int j = 0; j < PIXELS; j++) {
+                sum += cos(acos(-1) * (k + 1) * (j + 0.5) / PIXELS) * (pixels[j] / 255.0 - 0.5);
+            }
+            CU_ASSERT_DOUBLE_EQUAL(to[k], sin(4 / sqrt(PIXELS) * sum), 1e-5);
+            smallest = fmin(smallest, (double)to[k]);
+            largest = fmax(largest, (double)to[k]);
+        }
+    }
+    CU_ASSERT(smallest < -0.2 && largest > 0.2); /* there is something to learn */
+    lamina__source_close(plain);
+    lamina__source_close(source);
+}
+
 static void test_shapes(void) {
     static const int64_t shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {64, 2, 3}, {2, 33, 4}};
     for (size_t i = 0; i < 4; i++) {
@@ -203,5 +236,5 @@ static void test_out_of_memory(void) {
 LAMINA_TESTS({"defaults", test_defaults}, {"the same every time", test_deterministic},
              {"ranges and seeds", test_ranges_and_seeds},
              {"train and test share what there is to learn", test_learnable},
-             {"any shape, nothing written beyond it", test_shapes}, {"any thread", test_threads},
-             {"every allocation fails once", test_out_of_memory})
+             {"targets", test_targets}, {"any shape, nothing written beyond it", test_shapes},
+             {"any thread", test_threads}, {"every allocation fails once", test_out_of_memory})
