@@ -17,8 +17,11 @@ typedef struct lamina__progress {
     uint64_t seed;
     double loss_sum; /* of this epoch so far */
     int64_t correct, seen;
-    double best_accuracy; /* of the test split (of the training split when there is none); < 0: none
-                             yet */
+    int64_t labelled; /* of those seen, samples with a label that counts */
+    /* Of the test split (of the training split when there is none). The best epoch is that of the
+     * highest accuracy, or, where no loss takes labels, of the lowest loss. */
+    double best_accuracy; /* < 0: none yet, or no labels */
+    double best_loss;     /* NaN: none yet, or there is an accuracy */
     int64_t best_epoch;
     double seconds; /* trained so far, all runs */
 } lamina__progress;
@@ -26,12 +29,15 @@ typedef struct lamina__progress {
 /* One row for each finished epoch (train, test) or logged step (steps). */
 typedef struct lamina__metrics_row {
     int64_t epoch, step;
-    double loss, accuracy, learning_rate, seconds, images_per_second;
+    double loss, accuracy, learning_rate, seconds, images_per_second; /* accuracy NaN: no labels */
+    double metrics[LAMINA__MAX_METRICS]; /* of layers; of the test split alone */
 } lamina__metrics_row;
 
 typedef struct lamina__metrics {
     lamina__metrics_row *rows;
     size_t count, capacity;
+    char *names[LAMINA__MAX_METRICS]; /* of the layers */
+    size_t n_names;
 } lamina__metrics;
 
 typedef struct lamina__data_id {

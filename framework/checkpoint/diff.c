@@ -238,6 +238,52 @@ static void diff_column(differ *d, size_t split, const lamina__stored_field *fie
     }
 }
 
+/* The column of a layer's metric in the other file, -1: it has none. */
+static int find_metric(const lamina__metrics *metrics, const char *name) {
+    for (size_t m = 0; m < metrics->n_names; m++) {
+        if (strcmp(metrics->names[m], name) == 0) {
+            return (int)m;
+        }
+    }
+    return -1;
+}
+
+static void tell_metric(differ *d, size_t split, const char *name) {
+    lamina__text_add(d->out, "metrics/%s/", lamina__split_names[split]);
+    lamina__add_clean(d->out, name);
+}
+
+static void diff_layer_metrics(differ *d, size_t split, size_t rows) {
+    const lamina__metrics *a = &d->a.checkpoint.metrics[split],
+                          *b = &d->b.checkpoint.metrics[split];
+    for (size_t m = 0; m < a->n_names; m++) {
+        const int other = find_metric(b, a->names[m]);
+        deviation dev = {0};
+        for (size_t row = 0; row < rows && other >= 0; row++) {
+            const double x = a->rows[row].metrics[m], y = b->rows[row].metrics[other];
+            if (memcmp(&x, &y, sizeof(x)) != 0) {
+                deviate(&dev, row, x, y);
+            }
+        }
+        if (other < 0 || dev.count > 0) {
+            tell_metric(d, split, a->names[m]);
+        }
+        if (other < 0) {
+            lamina__text_add(d->out, ": only in the first\n");
+            d->differences++;
+        } else if (dev.count > 0) {
+            tell_deviation(d, &dev, rows, "rows");
+        }
+    }
+    for (size_t m = 0; m < b->n_names; m++) {
+        if (find_metric(a, b->names[m]) < 0) {
+            tell_metric(d, split, b->names[m]);
+            lamina__text_add(d->out, ": only in the second\n");
+            d->differences++;
+        }
+    }
+}
+
 static void diff_metrics(differ *d) {
     for (size_t split = 0; split < 2; split++) {
         size_t a = d->a.checkpoint.metrics[split].count, b = d->b.checkpoint.metrics[split].count;
@@ -251,6 +297,7 @@ static void diff_metrics(differ *d) {
                 diff_column(d, split, &lamina__metrics_columns[c], a < b ? a : b);
             }
         }
+        diff_layer_metrics(d, split, a < b ? a : b);
     }
 }
 

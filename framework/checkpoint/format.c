@@ -15,16 +15,25 @@
 #include <zlib.h>
 
 #define PROGRESS(kind, name, min, clock)                                                           \
-    { #name, LAMINA__FIELD_##kind, clock, offsetof(lamina__progress, name), min }
+    { #name, LAMINA__FIELD_##kind, clock, offsetof(lamina__progress, name), min, false }
+#define LATER(kind, name, min)                                                                     \
+    { #name, LAMINA__FIELD_##kind, false, offsetof(lamina__progress, name), min, true }
 #define COLUMN(kind, name, clock)                                                                  \
-    { #name, LAMINA__FIELD_##kind, clock, offsetof(lamina__metrics_row, name), 0 }
+    { #name, LAMINA__FIELD_##kind, clock, offsetof(lamina__metrics_row, name), 0, false }
 
 const lamina__stored_field lamina__progress_fields[LAMINA__N_PROGRESS] = {
-    PROGRESS(INT, epoch, 0, false),       PROGRESS(INT, step, 0, false),
-    PROGRESS(INT, position, 0, false),    PROGRESS(UINT, seed, 0, false),
-    PROGRESS(REAL, loss_sum, 0, false),   PROGRESS(INT, correct, 0, false),
-    PROGRESS(INT, seen, 0, false),        PROGRESS(REAL, best_accuracy, 0, false),
-    PROGRESS(INT, best_epoch, -1, false), PROGRESS(REAL, seconds, 0, true),
+    PROGRESS(INT, epoch, 0, false),
+    PROGRESS(INT, step, 0, false),
+    PROGRESS(INT, position, 0, false),
+    PROGRESS(UINT, seed, 0, false),
+    PROGRESS(REAL, loss_sum, 0, false),
+    PROGRESS(INT, correct, 0, false),
+    PROGRESS(INT, seen, 0, false),
+    PROGRESS(REAL, best_accuracy, 0, false),
+    PROGRESS(INT, best_epoch, -1, false),
+    PROGRESS(REAL, seconds, 0, true),
+    LATER(INT, labelled, 0),
+    LATER(REAL, best_loss, 0),
 };
 
 const lamina__stored_field lamina__metrics_columns[LAMINA__N_COLUMNS] = {

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -221,12 +222,17 @@ static lamina_status read_run(lamina__opener *o) {
 static lamina_status read_progress(lamina__opener *o) {
     hid_t group;
     lamina_status status = lamina__open_part(o, o->file->file, "progress", o->training, &group);
+    o->checkpoint->progress.best_loss = (double)NAN;
     if (group < 0) {
         o->checkpoint->progress.best_accuracy = -1; /* none yet */
         return status;
     }
+    const bool old = !lamina__h5_has_attribute(group, "labelled"); /* all that is seen has one */
     for (size_t i = 0; i < LAMINA__N_PROGRESS && status == LAMINA_OK; i++) {
         const lamina__stored_field *field = &lamina__progress_fields[i];
+        if (field->later && !lamina__h5_has_attribute(group, field->name)) {
+            continue;
+        }
         void *to = (char *)&o->checkpoint->progress + field->offset;
         switch (field->kind) {
         case LAMINA__FIELD_INT:
@@ -240,10 +246,14 @@ static lamina_status read_progress(lamina__opener *o) {
             break;
         }
     }
-    const lamina__progress *p = &o->checkpoint->progress;
-    if (status == LAMINA_OK && p->correct > p->seen) {
-        status = lamina__h5_wrong(&o->in, group, "correct", "is %lld, of %lld samples seen",
-                                  (long long)p->correct, (long long)p->seen);
+    lamina__progress *p = &o->checkpoint->progress;
+    p->labelled = old ? p->seen : p->labelled;
+    if (status == LAMINA_OK && p->labelled > p->seen) {
+        status = lamina__h5_wrong(&o->in, group, "labelled", "is %lld, of %lld samples seen",
+                                  (long long)p->labelled, (long long)p->seen);
+    } else if (status == LAMINA_OK && p->correct > p->labelled) {
+        status = lamina__h5_wrong(&o->in, group, "correct", "is %lld, of %lld samples that count",
+                                  (long long)p->correct, (long long)p->labelled);
     }
     H5Oclose(group);
     return status;
@@ -362,6 +372,36 @@ static lamina_status read_plan(lamina__opener *o) {
     return status;
 }
 
+/* A column for each layer that is a metric. Files of earlier versions have none. */
+static lamina_status read_layer_metrics(lamina__opener *o, hid_t parent, lamina__metrics *metrics,
+                                        double *column) {
+    lamina__h5_names names = {0};
+    hid_t group = lamina__h5_open_group(&o->in, parent, LAMINA__LAYER_METRICS);
+    lamina_status status =
+        group < 0 ? LAMINA_ERROR_CHECKPOINT : lamina__h5_list(&o->in, group, &names);
+    if (status == LAMINA_OK && names.count > LAMINA__MAX_METRICS) {
+        status = lamina__h5_wrong(&o->in, parent, LAMINA__LAYER_METRICS,
+                                  "has %zu columns; there are at most %d", names.count,
+                                  LAMINA__MAX_METRICS);
+    }
+    for (size_t m = 0; m < names.count && status == LAMINA_OK; m++) {
+        status = lamina__h5_get_reals(&o->in, group, names.name[m], metrics->count, column);
+        for (size_t row = 0; row < metrics->count && status == LAMINA_OK; row++) {
+            metrics->rows[row].metrics[m] = column[row];
+        }
+        if (status == LAMINA_OK) {
+            metrics->names[m] = names.name[m];
+            names.name[m] = NULL;
+            metrics->n_names = m + 1;
+        }
+    }
+    lamina__h5_names_free(&names);
+    if (group >= 0) {
+        H5Oclose(group);
+    }
+    return status;
+}
+
 static lamina_status read_columns(lamina__opener *o, hid_t group, lamina__metrics *metrics) {
     size_t rows = 0;
     lamina_status status =
@@ -385,6 +425,9 @@ static lamina_status read_columns(lamina__opener *o, hid_t group, lamina__metric
         for (size_t row = 0; row < rows && status == LAMINA_OK; row++) {
             memcpy((char *)&metrics->rows[row] + field->offset, (char *)column + row * 8, 8);
         }
+    }
+    if (status == LAMINA_OK && lamina__h5_has(group, LAMINA__LAYER_METRICS)) {
+        status = read_layer_metrics(o, group, metrics, column);
     }
     lamina__free(column);
     return status;
@@ -498,6 +541,9 @@ void lamina__checkpoint_free(lamina__checkpoint *checkpoint) {
     for (size_t i = 0; i < 2; i++) {
         lamina__free(checkpoint->data[i].source);
         lamina__free(checkpoint->metrics[i].rows);
+        for (size_t m = 0; m < checkpoint->metrics[i].n_names; m++) {
+            lamina__free(checkpoint->metrics[i].names[m]);
+        }
     }
     lamina__plan_record_free(&checkpoint->plan);
     *checkpoint = (lamina__checkpoint){0};

@@ -128,6 +128,22 @@ static lamina_status put_plan(saver *s, lamina_error *error) {
     return LAMINA_OK;
 }
 
+/* column: room for as many numbers as there are rows. */
+static void put_layer_metrics(saver *s, hid_t parent, const lamina__metrics *metrics,
+                              double *column) {
+    if (metrics->n_names == 0) {
+        return;
+    }
+    hid_t group = lamina__h5_out_group(&s->out, parent, LAMINA__LAYER_METRICS);
+    for (size_t m = 0; m < metrics->n_names; m++) {
+        for (size_t row = 0; row < metrics->count; row++) {
+            column[row] = metrics->rows[row].metrics[m];
+        }
+        lamina__h5_put_reals(&s->out, group, metrics->names[m], metrics->count, column);
+    }
+    lamina__h5_out_end(group);
+}
+
 static lamina_status put_metrics(saver *s, lamina_error *error) {
     const lamina__metrics *splits = s->checkpoint->metrics;
     size_t most = splits[0].count > splits[1].count ? splits[0].count : splits[1].count;
@@ -149,6 +165,7 @@ static lamina_status put_metrics(saver *s, lamina_error *error) {
                 lamina__h5_put_ints(&s->out, group, field->name, splits[i].count, column);
             }
         }
+        put_layer_metrics(s, group, &splits[i], column);
         lamina__h5_out_end(group);
     }
     lamina__h5_out_end(metrics);

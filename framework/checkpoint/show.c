@@ -52,6 +52,8 @@ static void show_progress(const shower *s) {
     if (p->best_accuracy >= 0) {
         lamina__text_add(s->out, "accuracy %.4f, epoch %" PRId64 "\n", p->best_accuracy,
                          p->best_epoch);
+    } else if (!isnan(p->best_loss)) {
+        lamina__text_add(s->out, "loss %.6g, epoch %" PRId64 "\n", p->best_loss, p->best_epoch);
     } else {
         lamina__text_add(s->out, "none yet\n");
     }
@@ -117,12 +119,18 @@ static void show_metrics(const shower *s) {
             continue;
         }
         const lamina__metrics_row *last = &m->rows[m->count - 1];
-        lamina__text_add(s->out,
-                         "last %-5s  epoch %" PRId64
-                         ": loss %.6g, accuracy %.4f, learning rate %.6g"
-                         " (%zu row%s)\n",
-                         lamina__split_names[i], last->epoch, last->loss, last->accuracy,
-                         last->learning_rate, m->count, m->count == 1 ? "" : "s");
+        lamina__text_add(s->out, "last %-5s  epoch %" PRId64 ": loss %.6g", lamina__split_names[i],
+                         last->epoch, last->loss);
+        if (!isnan(last->accuracy)) {
+            lamina__text_add(s->out, ", accuracy %.4f", last->accuracy);
+        }
+        for (size_t k = 0; k < m->n_names; k++) {
+            lamina__text_add(s->out, ", ");
+            lamina__add_clean(s->out, m->names[k]);
+            lamina__text_add(s->out, " %.6g", last->metrics[k]);
+        }
+        lamina__text_add(s->out, ", learning rate %.6g (%zu row%s)\n", last->learning_rate,
+                         m->count, m->count == 1 ? "" : "s");
     }
 }
 

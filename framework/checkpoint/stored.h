@@ -22,13 +22,17 @@ typedef struct lamina__stored_field {
     bool clock;    /* of wall-clock time: differs between runs that are the same */
     size_t offset; /* in lamina__progress, lamina__metrics_row */
     int64_t min;   /* of an INT */
+    bool later;    /* files of earlier versions lack it */
 } lamina__stored_field;
 
-#define LAMINA__N_PROGRESS 10
+#define LAMINA__N_PROGRESS 12
 #define LAMINA__N_COLUMNS  7
 extern const lamina__stored_field lamina__progress_fields[LAMINA__N_PROGRESS];
 extern const lamina__stored_field lamina__metrics_columns[LAMINA__N_COLUMNS];
 extern const char *const lamina__split_names[2]; /* "train", "test" */
+
+/* Group of /metrics/<split> with a column for each layer that is a metric. */
+#define LAMINA__LAYER_METRICS "layers"
 
 /* Columns of /plan/kernels: the layer, then a kernel for each pass. */
 #define LAMINA__PLAN_COLUMNS (1 + LAMINA__N_PASSES)

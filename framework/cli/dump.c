@@ -1,13 +1,14 @@
 /* lamina dump: one training step on the first batch, opened up into an HDF5 file, so that it can be
  * compared with any other framework's. All is float32 in logical order (N,C,H,W; O,I,H,W).
  *
- * /input /labels /loss, /layers/<name>/{output,d_output}, /weights/<layer>/<name>,
- * /gradients/<layer>/<name>, /updated/<layer>/<name>; running statistics before and after the step,
- * /state/<layer>/<name> and /updated_state/<layer>/<name>. d_output is the gradient of the mean
- * loss. /config/resolved: the config as text, every default filled in.
+ * /input, /labels or /target, /loss, of several losses /losses/<name>,
+ * /layers/<name>/{output,d_output}, /weights/<layer>/<name>, /gradients/<layer>/<name>,
+ * /updated/<layer>/<name>; running statistics before and after the step, /state/<layer>/<name> and
+ * /updated_state/<layer>/<name>. d_output is the gradient of the mean loss. /config/resolved: the
+ * config as text, every default filled in.
  *
  * With --steps N training goes on for N steps; of each, the first too, counted from 1:
- * /steps/<n>/{input,labels,learning_rate,loss}. */
+ * /steps/<n>/{input,labels or target,learning_rate,loss}. */
 #include "base/alloc.h"
 #include "cli/cli.h"
 #include "graph/plan_cache.h"
@@ -90,6 +91,9 @@ static void add_weights(dump *d, float *block, const char *group) {
 static void add_layers(dump *d) {
     for (int32_t i = 0; i < lamina__net_n_layers(d->net); i++) {
         const lamina__instance *layer = lamina__net_layer(d->net, i);
+        if (lamina__net_eval_only(d->net, i)) {
+            continue; /* a training step leaves it out */
+        }
         for (int32_t k = 0; k < layer->n_out && d->status == LAMINA_OK; k++) {
             lamina_tensor out = {0}, d_out = {0};
             char name[32] = "output", d_name[32] = "d_output";
@@ -121,25 +125,47 @@ static void add_states(dump *d, const char *group) {
 }
 
 /* prefix: "", or "/steps/3". */
-static void add_batch(dump *d, const char *prefix, const lamina__batch *batch,
-                      const lamina__source *source) {
+static void add_images(dump *d, const char *prefix, const lamina__batch *batch,
+                       const lamina__source *source) {
     const lamina_shape images = {
         LAMINA_F32, 4, {batch->samples, source->channels, source->height, source->width}};
-    const lamina_shape labels = {LAMINA_F32, 1, {batch->samples}};
     lamina_tensor view;
-    float *logical = room(d, &images), *numbers = room(d, &labels);
-    if (logical != NULL && numbers != NULL) {
+    float *logical = room(d, &images);
+    if (logical != NULL) {
         lamina__batch_fill(batch, 0, batch->samples);
         lamina__tensor_view(&view, &images, batch->images);
         lamina__tensor_to_logical(&view, logical);
         add(d, &images, logical, "%s/input", prefix);
-        for (int64_t i = 0; i < batch->samples; i++) {
-            numbers[i] = (float)batch->labels[i];
-        }
-        add(d, &labels, numbers, "%s/labels", prefix);
     }
     lamina__free(logical);
+}
+
+static void add_target(dump *d, const char *prefix, const lamina__batch *batch,
+                       const lamina__source *source) {
+    lamina_shape shape = source->target;
+    lamina_tensor view;
+    if (shape.ndim == 0) {
+        shape = (lamina_shape){LAMINA_F32, 1, {0}};
+    }
+    shape.dim[0] = batch->samples;
+    float *numbers = room(d, &shape);
+    for (int64_t i = 0; numbers != NULL && batch->labels != NULL && i < batch->samples; i++) {
+        numbers[i] = (float)batch->labels[i];
+    }
+    if (numbers != NULL && batch->numbers != NULL) {
+        lamina__tensor_view(&view, &shape, (void *)(uintptr_t)batch->numbers);
+        lamina__tensor_to_logical(&view, numbers);
+    }
+    if (numbers != NULL) {
+        add(d, &shape, numbers, batch->labels != NULL ? "%s/labels" : "%s/target", prefix);
+    }
     lamina__free(numbers);
+}
+
+static void add_batch(dump *d, const char *prefix, const lamina__batch *batch,
+                      const lamina__source *source) {
+    add_images(d, prefix, batch, source);
+    add_target(d, prefix, batch, source);
 }
 
 /* ---- The step ------------------------------------------------------------------------------ */
@@ -169,6 +195,16 @@ static void add_number(dump *d, const char *prefix, const char *name, double val
     add(d, &one, &number, "%s/%s", prefix, name);
 }
 
+/* Of several losses the mean of each. */
+static void add_losses(dump *d, const lamina__result *result) {
+    const int32_t n = lamina__net_n_losses(d->net);
+    for (int32_t i = 0; n > 1 && i < n; i++) {
+        const int32_t layer = lamina__net_loss_at(d->net, i).layer;
+        add_number(d, "/losses", lamina__net_layer(d->net, layer)->name,
+                   result->losses[i] / (double)result->samples);
+    }
+}
+
 /* Step k of the dump, from 0: the first is opened up; `many`: each is written under /steps. */
 static void run_step(dump *d, const lamina__experiment *experiment, const lamina__source *source,
                      const lamina__progress *progress, const lamina__batch *batch, int64_t k,
@@ -187,6 +223,7 @@ static void run_step(dump *d, const lamina__experiment *experiment, const lamina
     if (k == 0) {
         add_batch(d, "", batch, source);
         add_number(d, "", "loss", loss);
+        add_losses(d, &result);
         add_layers(d);
         add_weights(d, d->gradients, "gradients");
         add_weights(d, lamina__net_weight_block(d->net), "updated");

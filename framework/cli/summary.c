@@ -77,8 +77,26 @@ static bool read_input(const char *text, int64_t input[3]) {
     return fits && input[0] > 0 && input[1] > 0 && input[2] > 0;
 }
 
+/* "3", or "1x28x28": the numbers of one sample's target. */
+static bool read_target(const char *text, lamina_shape *target) {
+    *target = (lamina_shape){.dtype = LAMINA_F32, .ndim = 1, .dim = {1}};
+    for (const char *at = text; target->ndim < LAMINA_MAX_DIMS;) {
+        int used = 0;
+        int64_t *dim = &target->dim[target->ndim++];
+        if (sscanf(at, "%7" SCNd64 "%n", dim, &used) != 1 || *dim < 1) {
+            return false;
+        }
+        at += used;
+        if (*at != 'x') {
+            return *at == '\0';
+        }
+        at++;
+    }
+    return false;
+}
+
 static int summary(const lamina__experiment *experiment, const lamina__common *common,
-                   const int64_t input[3]) {
+                   const int64_t input[3], const lamina_shape *target) {
     lamina__prepared prepared = {0};
     lamina__diags diags = {0};
     lamina_error error = {0};
@@ -90,6 +108,7 @@ static int summary(const lamina__experiment *experiment, const lamina__common *c
         .shapes_only = true,
         .cache = cache,
         .input = {input[0], input[1], input[2]},
+        .target = *target,
     };
     lamina_status status =
         lamina__experiment_prepare(experiment, &options, &prepared, &diags, &error);
@@ -99,7 +118,8 @@ static int summary(const lamina__experiment *experiment, const lamina__common *c
     int result = lamina__report(experiment->path, &diags, status, &error);
     if (status == LAMINA_ERROR_IO || status == LAMINA_ERROR_DATA) {
         fprintf(stderr, "lamina: without the data, give the images' size: --input 1x28x28 "
-                        "(channels, height, width)\n");
+                        "(channels, height, width), and for regression that of their targets: "
+                        "--target 3\n");
     }
     lamina__prepared_free(&prepared);
     lamina__diags_free(&diags);
@@ -109,10 +129,13 @@ static int summary(const lamina__experiment *experiment, const lamina__common *c
 
 static int run(const lamina__command *command, int argc, char **argv) {
     lamina__common common = {0};
-    const char *input_text = NULL;
+    const char *input_text = NULL, *target_text = NULL;
     const lamina__option table[] = {
         {"--input", "CxHxW", LAMINA__OPTION_TEXT, &input_text,
          "size of the images, such as 1x28x28; default: that of the data"},
+        {"--target", "N", LAMINA__OPTION_TEXT, &target_text,
+         "with --input: how many numbers an image's target has, such as 3 or 1x28x28; default: it "
+         "is a label"},
         LAMINA__OPTION_SET(common),
         LAMINA__OPTION_PLUGIN(common),
         LAMINA__OPTION_THREADS(common),
@@ -121,6 +144,7 @@ static int run(const lamina__command *command, int argc, char **argv) {
     lamina__words arguments = {0};
     lamina__experiment *experiment = NULL;
     int64_t input[3] = {0, 0, 0};
+    lamina_shape target = {0};
     int result = lamina__options_parse(command, table, sizeof(table) / sizeof(table[0]), argc, argv,
                                        &arguments);
     if (result >= 0) {
@@ -133,9 +157,15 @@ static int run(const lamina__command *command, int argc, char **argv) {
                                input_text);
         goto done;
     }
+    if (target_text != NULL && (input_text == NULL || !read_target(target_text, &target))) {
+        result = lamina__usage("summary: --target goes with --input and is a size such as 3 or "
+                               "1x28x28, got \"%s\"",
+                               target_text);
+        goto done;
+    }
     result = lamina__read_config(arguments.items[0], &common, &experiment);
     if (result < 0) {
-        result = summary(experiment, &common, input);
+        result = summary(experiment, &common, input, &target);
     }
 
 done:

@@ -1,5 +1,5 @@
-/* lamina test: accuracy and loss of a checkpoint on the test split, and which classes it confuses.
- */
+/* lamina test: loss, accuracy and metrics of a checkpoint on the test split, and which classes it
+ * confuses. */
 #include "base/alloc.h"
 #include "cli/cli.h"
 #include "graph/plan_cache.h"
@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #define MATRIX_CLASSES  32 /* with more the matrix is no longer readable: a list then */
+#define TABLE_CLASSES   256
 #define LIST_LENGTH     20
 #define COUNTED_CLASSES 2048 /* beyond, not even counted: memory grows with the square */
 
@@ -24,6 +25,32 @@ static void print_matrix(const int64_t *counts, int64_t classes) {
             printf(" %6" PRId64, counts[i * classes + k]);
         }
         printf("\n");
+    }
+}
+
+/* A part of a whole in percent, "-" when the whole is nothing. */
+static const char *percent(int64_t part, int64_t whole, char dst[32]) {
+    snprintf(dst, 32, "-");
+    if (whole > 0) {
+        snprintf(dst, 32, "%.2f%%", 100 * (double)part / (double)whole);
+    }
+    return dst;
+}
+
+/* For each class: how many samples have its label and how many of these are found (recall); of the
+ * samples said to be of it how many are (precision). samples: by label, also those for which
+ * nothing was predicted. */
+static void print_classes(const int64_t *counts, const int64_t *samples, int64_t classes) {
+    char precision[32], recall[32];
+    printf("\n%6s %9s %9s %10s %9s\n", "class", "samples", "correct", "precision", "recall");
+    for (int64_t k = 0; k < classes; k++) {
+        int64_t predicted = 0;
+        for (int64_t i = 0; i < classes; i++) {
+            predicted += counts[i * classes + k];
+        }
+        const int64_t correct = counts[k * classes + k];
+        printf("%6" PRId64 " %9" PRId64 " %9" PRId64 " %10s %9s\n", k, samples[k], correct,
+               percent(correct, predicted, precision), percent(correct, samples[k], recall));
     }
 }
 
@@ -47,13 +74,57 @@ static void print_list(int64_t *counts, int64_t classes) {
     }
 }
 
+/* The line of results. */
+static void print_result(const lamina__source *test, const lamina__net *net,
+                         const lamina__result *result) {
+    char accuracy[96] = "";
+    if (lamina__net_label_loss(net) >= 0) {
+        snprintf(accuracy, sizeof(accuracy), "accuracy %.2f%% (%" PRId64 " wrong), ",
+                 100 * lamina__result_accuracy(result), result->labelled - result->correct);
+    }
+    lamina__say(stdout, "%s: %" PRId64 " samples, %sloss %.6g", test->description, result->samples,
+                accuracy, result->loss_sum / (double)result->samples);
+}
+
+/* Several losses, each by itself, and the metrics. */
+static void print_parts(const lamina__net *net, const lamina__result *result) {
+    for (int32_t i = 0; lamina__net_n_losses(net) > 1 && i < lamina__net_n_losses(net); i++) {
+        const lamina__net_loss loss = lamina__net_loss_at(net, i);
+        const lamina__instance *layer = lamina__net_layer(net, loss.layer);
+        lamina__say(stdout, "%s (%s, weight %g): %.6g", layer->name, layer->type->name, loss.weight,
+                    result->losses[i] / (double)result->samples);
+    }
+    for (int32_t i = 0; i < lamina__net_n_metrics(net); i++) {
+        const lamina__instance *layer = lamina__net_layer(net, lamina__net_metric_at(net, i));
+        lamina__say(stdout, "%s (%s): %.6g", layer->name, layer->type->name,
+                    lamina__result_metric(result, i));
+    }
+}
+
+static void print_counts(const lamina__net *net, const lamina__source *test, int64_t *counts,
+                         int64_t *samples, int64_t classes) {
+    for (int64_t i = 0; i < test->count; i++) {
+        if (lamina__net_counts_label(net, test->labels[i])) {
+            samples[test->labels[i]]++;
+        }
+    }
+    if (classes <= TABLE_CLASSES) {
+        print_classes(counts, samples, classes);
+    }
+    if (classes <= MATRIX_CLASSES) {
+        print_matrix(counts, classes);
+    } else {
+        print_list(counts, classes);
+    }
+}
+
 static lamina_status evaluate(const lamina__experiment *experiment,
                               const lamina__prepared *prepared, bool quiet, lamina_error *error) {
     const lamina__source *test = prepared->source[1];
     int64_t classes = lamina__net_classes(prepared->net), *counts = NULL;
     lamina__result result;
-    if (!quiet && classes <= COUNTED_CLASSES) {
-        counts = lamina__calloc((size_t)classes * (size_t)classes, sizeof(*counts));
+    if (!quiet && classes > 0 && classes <= COUNTED_CLASSES) { /* and a row for the samples */
+        counts = lamina__calloc((size_t)classes * ((size_t)classes + 1), sizeof(*counts));
         if (counts == NULL) {
             return lamina__fail_memory(error, "the confusion matrix");
         }
@@ -62,16 +133,13 @@ static lamina_status evaluate(const lamina__experiment *experiment,
         lamina__evaluate(prepared->net, test, &experiment->normalize, experiment->train.batch,
                          classes, counts, NULL, &result, error);
     if (status == LAMINA_OK) {
-        double samples = (double)result.samples;
-        lamina__say(stdout,
-                    "%s: %" PRId64 " samples, accuracy %.2f%% (%" PRId64 " wrong), loss %.6g",
-                    test->description, result.samples, 100 * (double)result.correct / samples,
-                    result.samples - result.correct, result.loss_sum / samples);
-        if (counts != NULL && classes <= MATRIX_CLASSES) {
-            print_matrix(counts, classes);
-        } else if (counts != NULL) {
-            print_list(counts, classes);
-        }
+        print_result(test, prepared->net, &result);
+    }
+    if (status == LAMINA_OK && !quiet) {
+        print_parts(prepared->net, &result);
+    }
+    if (status == LAMINA_OK && counts != NULL) {
+        print_counts(prepared->net, test, counts, counts + classes * classes, classes);
     }
     lamina__free(counts);
     return status;
@@ -158,7 +226,7 @@ static int run(const lamina__command *command, int argc, char **argv) {
 const lamina__command lamina__test_command = {
     .name = "test",
     .arguments = "CHECKPOINT",
-    .summary = "accuracy and loss of a checkpoint on the test split, confusion matrix",
+    .summary = "loss, accuracy and metrics of a checkpoint on the test split, confusion matrix",
     .min_arguments = 1,
     .max_arguments = 1,
     .run = run,

@@ -6,6 +6,7 @@
 #include "graph/plan_cache.h"
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,7 +69,10 @@ static void print_end(const lamina__view *view, lamina_status status, const char
     if (status != LAMINA_OK || view->quiet) {
         return;
     }
-    if (view->best_epoch > 0) {
+    if (view->best_epoch > 0 && isnan(view->best_accuracy)) {
+        lamina__say(stdout, "done: best loss %.6g in epoch %lld (%s/checkpoints/best.h5)",
+                    view->best_loss, (long long)view->best_epoch, out);
+    } else if (view->best_epoch > 0) {
         lamina__say(stdout, "done: best accuracy %.2f%% in epoch %lld (%s/checkpoints/best.h5)",
                     100 * view->best_accuracy, (long long)view->best_epoch, out);
     } else {

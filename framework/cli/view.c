@@ -105,24 +105,59 @@ static void print_start(const lamina__event *event, const lamina__view *view) {
 
 /* ---- Epochs and steps ---------------------------------------------------------------------- */
 
+/* Columns of the net's metrics: as wide as their names, at least so wide. */
+#define METRIC_WIDTH 9
+
+static void print_metric_heads(const lamina__net *net) {
+    for (int32_t m = 0; m < lamina__net_n_metrics(net); m++) {
+        printf(" %*s", METRIC_WIDTH, lamina__net_layer(net, lamina__net_metric_at(net, m))->name);
+    }
+}
+
+static void print_metrics(const lamina__net *net, const double *metrics) {
+    for (int32_t m = 0; m < lamina__net_n_metrics(net); m++) {
+        const char *name = lamina__net_layer(net, lamina__net_metric_at(net, m))->name;
+        const int length = (int)strlen(name);
+        printf(" %*.5f", length > METRIC_WIDTH ? length : METRIC_WIDTH, metrics[m]);
+    }
+}
+
+static void print_heading(const lamina__event *event, bool tested) {
+    printf("%6s %9s %11s %11s", "epoch", "step", "train loss", "test loss");
+    if (event->classifies) {
+        printf(" %9s", tested ? "test acc" : "train acc");
+    }
+    if (tested) {
+        print_metric_heads(event->net);
+    }
+    printf(" %11s %9s %9s\n", "learn rate", "images/s", "seconds");
+}
+
 static void print_epoch(lamina__view *view, const lamina__event *event) {
-    bool tested = !isnan(event->test_accuracy);
+    bool tested = !isnan(event->test_loss);
     double accuracy = tested ? event->test_accuracy : event->train_accuracy;
     if (!view->heading) {
-        printf("%6s %9s %11s %11s %9s %11s %9s %9s\n", "epoch", "step", "train loss", "test loss",
-               tested ? "test acc" : "train acc", "learn rate", "images/s", "seconds");
+        print_heading(event, tested);
         view->heading = true;
     }
     char test_loss[32] = "-";
     if (tested) {
         snprintf(test_loss, sizeof(test_loss), "%.5f", event->test_loss);
     }
-    printf("%6" PRId64 " %9" PRId64 " %11.5f %11s %8.2f%% %11.3g %9.0f %9.1f%s\n", event->epoch,
-           event->step, event->train_loss, test_loss, 100 * accuracy, event->learning_rate,
-           event->images_per_second, event->seconds, event->best ? " *" : "");
+    printf("%6" PRId64 " %9" PRId64 " %11.5f %11s", event->epoch, event->step, event->train_loss,
+           test_loss);
+    if (event->classifies) {
+        printf(" %8.2f%%", 100 * accuracy);
+    }
+    if (tested) {
+        print_metrics(event->net, event->test_metrics);
+    }
+    printf(" %11.3g %9.0f %9.1f%s\n", event->learning_rate, event->images_per_second,
+           event->seconds, event->best ? " *" : "");
     fflush(stdout);
     if (event->best) {
-        view->best_accuracy = accuracy;
+        view->best_accuracy = event->classifies ? accuracy : (double)NAN;
+        view->best_loss = tested ? event->test_loss : event->train_loss;
         view->best_epoch = event->epoch;
     }
 }
@@ -133,17 +168,20 @@ static void draw_live(lamina__view *view, const lamina__event *event) {
     }
     view->next_live = event->seconds + LIVE_SECONDS;
     struct winsize window = {0};
-    char bar[21], line[256];
+    char bar[21], line[256], accuracy[32] = "";
     double part = (double)event->step_of_epoch / (double)event->steps_of_epoch;
     for (int i = 0; i < 20; i++) {
         bar[i] = i < (int)(part * 20) ? '#' : '.';
     }
     bar[20] = '\0';
+    if (event->classifies) {
+        snprintf(accuracy, sizeof(accuracy), "  acc %.2f%%", 100 * event->train_accuracy);
+    }
     snprintf(line, sizeof(line),
              "epoch %" PRId64 "/%" PRId64 " [%s] %" PRId64 "/%" PRId64
-             "  loss %.4f  acc %.2f%%  %.0f images/s",
+             "  loss %.4f%s  %.0f images/s",
              event->epoch, event->epochs, bar, event->step_of_epoch, event->steps_of_epoch,
-             event->train_loss, 100 * event->train_accuracy, event->images_per_second);
+             event->train_loss, accuracy, event->images_per_second);
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 &&
         window.ws_col < sizeof(line)) {
         line[window.ws_col - 1] = '\0'; /* a line that wraps cannot be taken back */

@@ -8,10 +8,11 @@
 typedef struct lamina__view {
     const char *config, *out; /* paths, for the first line */
     bool quiet, terminal;
-    double next_live; /* when the live line may be drawn again */
-    bool live;        /* it is on the screen */
-    bool heading;     /* the table's heading was printed */
-    double best_accuracy;
+    double next_live;     /* when the live line may be drawn again */
+    bool live;            /* it is on the screen */
+    bool heading;         /* the table's heading was printed */
+    double best_accuracy; /* NaN: there is none, the loss counts */
+    double best_loss;
     int64_t best_epoch, steps;
 } lamina__view;
 

@@ -60,16 +60,16 @@ static void look_at_stores(chooser *c) {
     const lamina__net *net = c->net;
     for (int32_t s = 0; s < net->n_stores; s++) {
         c->stores[s] = (store_use){.need = INT32_MAX,
-                                   .end = net->stores[s].last,
+                                   .end = net->stores[s].life.last,
                                    .can = net->stores[s].place == LAMINA__PLACE_COMMON &&
-                                          net->stores[s].last != INT32_MAX};
+                                          net->stores[s].life.last != INT32_MAX};
     }
     for (int32_t i = 0; i < net->n_layers; i++) {
         const lamina__layer *layer = &net->layers[i];
         const uint32_t flags = layer->instance->type->flags;
         const int32_t forward = lamina__plan_forward_time(net, LAMINA__PLACE_COMMON, i);
         const int32_t backward = lamina__plan_backward_time(net, LAMINA__PLACE_COMMON, i);
-        for (int32_t k = 0; k < layer->instance->n_in; k++) {
+        for (int32_t k = 0; k < layer->instance->n_in && !layer->eval_only; k++) {
             note_use(&c->stores[store_of(net, layer->value_in[k])], forward, backward,
                      layer->backward && (flags & LAMINA_NEEDS_INPUT) != 0);
         }
@@ -162,9 +162,9 @@ static lamina_status add_second_stores(chooser *c, const int32_t *need, lamina_e
             continue;
         }
         if (second[s] == 0) { /* never a store's number here: the first is given */
-            second[s] = lamina__plan_add_store(net, LAMINA__PLACE_COMMON, &value->shape, need[s],
-                                               c->stores[s].end);
-            net->stores[s].last = c->stores[s].forward_end;
+            const lamina__lifetime life = {need[s], c->stores[s].end, -1, true};
+            second[s] = lamina__plan_add_store(net, LAMINA__PLACE_COMMON, &value->shape, life);
+            net->stores[s].life.last = c->stores[s].forward_end;
         }
         value->store_again = second[s];
         status = second[s] > 0 ? LAMINA_OK : lamina__fail_memory(error, "the plan");

@@ -62,11 +62,44 @@ static bool is_coupled(const lamina__network *network, const lamina__layer_spec 
     return true;
 }
 
-/* Layers that share weights add to one gradient, so if one is called on the whole batch all are. */
-static bool is_whole(const lamina__net *net, const lamina__layer_spec *spec) {
+static bool any_loss(const lamina__network *network) {
+    bool any = false;
+    for (size_t i = 0; i < network->count; i++) {
+        any = any || (network->layers[i].entry->type->flags & LAMINA_IS_LOSS) != 0;
+    }
+    return any;
+}
+
+/* What a training step skips: metrics, and what only they read (without a loss that would be all).
+ * From the last layer to the first, as readers come later. */
+static void find_eval_only(lamina__net *net) {
+    const lamina__network *network = net->network;
+    const bool trains = any_loss(network);
+    for (size_t i = network->count; net->options.training && i-- > 0;) {
+        bool read = false, trained = false;
+        for (size_t k = i + 1; k < network->count; k++) {
+            for (int32_t f = 0; f < network->layers[k].n_from; f++) {
+                const bool reads = network->layers[k].from[f] == (int32_t)i;
+                read = read || reads;
+                trained = trained || (reads && !net->eval_only[k]);
+            }
+        }
+        net->eval_only[i] = (network->layers[i].entry->type->flags & LAMINA_IS_METRIC) != 0 ||
+                            (trains && read && !trained);
+    }
+}
+
+/* Layers that share weights add to one gradient, so if one is called on the whole batch all are.
+ * What a training step skips goes with the layer before it, so that it makes no region of its own.
+ */
+static bool is_whole(const lamina__net *net, size_t i) {
+    const lamina__layer_spec *spec = &net->network->layers[i];
     bool whole = net->all_whole || is_coupled(net->network, spec);
-    for (size_t i = 0; !whole && plan_of(net) != NULL && i < net->network->count; i++) {
-        const lamina__layer_spec *other = &net->network->layers[i];
+    if (!whole && i > 0 && net->eval_only[i]) {
+        return is_whole(net, i - 1);
+    }
+    for (size_t k = 0; !whole && plan_of(net) != NULL && k < net->network->count; k++) {
+        const lamina__layer_spec *other = &net->network->layers[k];
         if (other->owner == spec->owner) {
             const lamina__recorded_kernel *planned =
                 lamina__plan_record_find(plan_of(net), other->name);
@@ -81,7 +114,7 @@ static bool is_whole(const lamina__net *net, const lamina__layer_spec *spec) {
 static bool any_whole(const lamina__net *net) {
     bool any = false;
     for (size_t i = 0; i < net->network->count; i++) {
-        any = any || is_whole(net, &net->network->layers[i]);
+        any = any || is_whole(net, i);
     }
     return any;
 }
@@ -169,13 +202,18 @@ static void make_inputs(lamina__net *net) {
                   {options->batch, options->channels, options->height, options->width}},
         .producer = -1,
         .last_use = -1,
+        .last_trained_use = -1,
+        .loss = -1,
         .data = {.store = -1},
         .gradient = {.store = -1}};
-    net->values[LAMINA__VALUE_TARGET] = (lamina__value){.shape = {LAMINA_I32, 1, {options->batch}},
-                                                        .producer = -1,
-                                                        .last_use = -1,
-                                                        .data = {.store = -1},
-                                                        .gradient = {.store = -1}};
+    lamina__value *target = &net->values[LAMINA__VALUE_TARGET];
+    *target = net->values[LAMINA__VALUE_DATA];
+    target->shape = (lamina_shape){LAMINA_I32, 1, {options->batch}};
+    if (options->target.ndim > 0) {
+        target->shape = options->target;
+        target->shape.dtype = LAMINA_F32;
+        target->shape.dim[0] = options->batch;
+    }
     net->n_values = 2;
 }
 
@@ -191,13 +229,21 @@ static lamina_status report(const lamina__layer_spec *spec, lamina__diags *diags
 static lamina_status check_input_types(const lamina__layer_spec *spec, const lamina_shape *in,
                                        lamina_error *error) {
     const uint32_t flags = spec->entry->type->flags;
+    const bool loss = (flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
     for (int32_t k = 0; k < spec->n_from && (flags & LAMINA_ANY_DTYPE) == 0; k++) {
-        const bool target = (flags & LAMINA_IS_LOSS) != 0 && k == spec->n_from - 1;
-        if (in[k].dtype != (target ? LAMINA_I32 : LAMINA_F32)) {
-            return lamina__fail(error, LAMINA_ERROR_SHAPE, "layer \"%s\" (%s): input %d must be %s",
-                                spec->name, spec->entry->type->name, (int)k + 1,
-                                target ? "the target's labels" : "float32 values, not labels");
+        const bool target = loss && k == spec->n_from - 1;
+        if (in[k].dtype == (target ? LAMINA_I32 : LAMINA_F32)) {
+            continue;
         }
+        if (target && spec->from[k] == LAMINA__FROM_TARGET) {
+            return lamina__fail(error, LAMINA_ERROR_SHAPE,
+                                "layer \"%s\" (%s): needs labels, but the data has numbers as "
+                                "targets; take a loss for numbers, such as mse_loss",
+                                spec->name, spec->entry->type->name);
+        }
+        return lamina__fail(error, LAMINA_ERROR_SHAPE, "layer \"%s\" (%s): input %d must be %s",
+                            spec->name, spec->entry->type->name, (int)k + 1,
+                            target ? "the target's labels" : "float32 values, not labels");
     }
     return LAMINA_OK;
 }
@@ -248,6 +294,53 @@ static lamina_status check_shared(const lamina__net *net, const lamina__layer *l
     return LAMINA_OK;
 }
 
+/* What reads a layer's output must not be the layer of a loss or metric. */
+static lamina_status check_source(const lamina__net *net, const lamina__layer_spec *spec, int32_t k,
+                                  lamina_error *error) {
+    const int32_t from = spec->from[k];
+    const uint32_t flags = from >= 0 ? net->layers[from].instance->type->flags : 0;
+    if ((flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) == 0) {
+        return LAMINA_OK;
+    }
+    return lamina__fail(error, LAMINA_ERROR_SHAPE,
+                        "layer \"%s\" (%s): reads \"%s\", a %s: its output is for the report alone",
+                        spec->name, spec->entry->type->name, net->layers[from].spec->name,
+                        flags & LAMINA_IS_LOSS ? "loss" : "metric");
+}
+
+/* Adds layer i to the lists of losses and metrics if it is one. */
+static lamina_status list_loss(lamina__net *net, int32_t i, lamina_error *error) {
+    const lamina__layer *layer = &net->layers[i];
+    const uint32_t flags = layer->instance->type->flags;
+    const bool loss = (flags & LAMINA_IS_LOSS) != 0, metric = (flags & LAMINA_IS_METRIC) != 0;
+    if ((loss && net->n_losses == LAMINA__MAX_LOSSES) ||
+        (metric && net->n_metrics == LAMINA__MAX_METRICS)) {
+        return lamina__fail(
+            error, LAMINA_ERROR_SHAPE, "layer \"%s\" (%s): a network has at most %d %s",
+            layer->spec->name, layer->instance->type->name,
+            loss ? LAMINA__MAX_LOSSES : LAMINA__MAX_METRICS, loss ? "losses" : "metrics");
+    }
+    if (loss) {
+        net->values[layer->value_out[0]].loss = net->n_losses;
+        net->losses[net->n_losses++] = (lamina__net_loss){i, layer->spec->keys.loss_weight};
+        net->label_loss = net->label_loss < 0 && lamina__takes_labels(layer) ? i : net->label_loss;
+    } else if (metric) {
+        net->metrics[net->n_metrics++] = i;
+    }
+    return LAMINA_OK;
+}
+
+/* It is never trained, so it must have nothing to learn. */
+static lamina_status check_eval_only(const lamina__layer *layer, lamina_error *error) {
+    if (!layer->eval_only || layer->instance->n_weights + layer->instance->n_states == 0) {
+        return LAMINA_OK;
+    }
+    return lamina__fail(error, LAMINA_ERROR_SHAPE,
+                        "layer \"%s\" (%s): only metrics read its output, so its weights would not "
+                        "be trained; let a loss read it, or remove it",
+                        layer->spec->name, layer->instance->type->name);
+}
+
 static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *error) {
     lamina__layer *layer = &net->layers[i];
     const lamina__layer_spec *spec = layer->spec = &net->network->layers[i];
@@ -258,14 +351,24 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
         return status;
     }
     const lamina_layer_type *type = layer->instance->type;
-    layer->whole = is_whole(net, spec);
+    layer->whole = is_whole(net, (size_t)i);
+    layer->eval_only = net->eval_only[i];
+    const bool training = net->options.training && !layer->eval_only;
     lamina_shape in[LAMINA__MAX_INPUTS];
     for (int32_t k = 0; k < spec->n_from; k++) {
+        status = check_source(net, spec, k, error);
+        if (status != LAMINA_OK) {
+            return status;
+        }
         layer->value_in[k] = value_of(net, spec->from[k], spec->from_output[k]);
         lamina__value *value = &net->values[layer->value_in[k]];
         in[k] = value->shape;
         value->n_uses++;
         value->last_use = i;
+        if (!layer->eval_only) {
+            value->n_trained_uses++;
+            value->last_trained_use = i;
+        }
         layer->backward = layer->backward || value->needs_gradient;
     }
     status = check_input_types(spec, in, error);
@@ -273,7 +376,7 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
         return status;
     }
     int64_t sizes[MAX_SAMPLES];
-    const lamina__cut cut = {.training = net->options.training,
+    const lamina__cut cut = {.training = training,
                              .shards = layer->whole ? 1 : net->shards,
                              .threads = layer->whole ? net->threads : 1,
                              .n_samples = call_sizes(net, layer->whole, sizes),
@@ -285,12 +388,15 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
     if (status == LAMINA_OK) {
         status = check_shared(net, layer, error);
     }
+    if (status == LAMINA_OK) {
+        status = check_eval_only(layer, error);
+    }
     if (status != LAMINA_OK) {
         return status;
     }
 
     layer->frozen = net->network->layers[spec->owner].keys.frozen;
-    layer->backward = net->options.training &&
+    layer->backward = training &&
                       (layer->backward || (layer->instance->n_weights > 0 && !layer->frozen));
     if (layer->backward && (type->flags & LAMINA_NO_BACKWARD) != 0) {
         return lamina__fail(error, LAMINA_ERROR_SHAPE,
@@ -303,19 +409,13 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
         net->values[net->n_values++] = (lamina__value){.shape = layer->instance->out[k],
                                                        .producer = i,
                                                        .last_use = -1,
+                                                       .last_trained_use = -1,
+                                                       .loss = -1,
                                                        .needs_gradient = layer->backward,
                                                        .data = {.store = -1},
                                                        .gradient = {.store = -1}};
     }
-    if ((type->flags & LAMINA_IS_LOSS) != 0) {
-        if (net->loss >= 0) {
-            return lamina__fail(error, LAMINA_ERROR_SHAPE,
-                                "layer \"%s\" (%s): \"%s\" is a loss already; a network has one",
-                                spec->name, type->name, net->layers[net->loss].spec->name);
-        }
-        net->loss = i;
-    }
-    return LAMINA_OK;
+    return list_loss(net, i, error);
 }
 
 /* A recorded kernel may not apply any more: another processor, another library, or other threads
@@ -377,12 +477,27 @@ static lamina_status bind_layer(lamina__net *net, int32_t i, lamina_error *error
 
 /* ---- The network as a whole ---- */
 
-int64_t lamina__net_classes(const lamina__net *net) {
-    if (net->loss < 0) {
-        return 0;
-    }
-    const lamina_shape *scores = &net->values[net->layers[net->loss].value_in[0]].shape;
-    return lamina__shape_count(scores) / scores->dim[0];
+/* Does somebody read output k of layer i, or is it the network's? */
+static bool is_used(const lamina__net *net, int32_t i, int32_t k) {
+    const lamina__layer *layer = &net->layers[i];
+    const uint32_t flags = layer->instance->type->flags;
+    return net->values[layer->value_out[k]].n_uses > 0 ||
+           (flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0 ||
+           (i == net->n_layers - 1 && net->n_losses == 0);
+}
+
+static lamina_status check_classes(const lamina__net *net, lamina__diags *diags) {
+    int64_t outputs = 0;
+    const int32_t i =
+        net->options.classes > 0
+            ? lamina__net_refuses_label(net, (int32_t)net->options.classes - 1, &outputs)
+            : -1;
+    return i < 0 ? LAMINA_OK
+                 : lamina__diag(diags, net->layers[i].spec->node,
+                                "layer \"%s\" (%s): the data has %lld classes, the network %lld "
+                                "outputs",
+                                net->layers[i].spec->name, net->layers[i].instance->type->name,
+                                (long long)net->options.classes, (long long)outputs);
 }
 
 static lamina_status check_outputs(const lamina__net *net, lamina__diags *diags) {
@@ -390,8 +505,7 @@ static lamina_status check_outputs(const lamina__net *net, lamina__diags *diags)
     for (int32_t i = 0; i < net->n_layers; i++) {
         const lamina__layer *layer = &net->layers[i];
         for (int32_t k = 0; k < layer->instance->n_out; k++) {
-            if (net->values[layer->value_out[k]].n_uses > 0 || i == net->loss ||
-                (i == net->n_layers - 1 && net->loss < 0)) {
+            if (is_used(net, i, k)) {
                 continue;
             }
             status =
@@ -402,18 +516,12 @@ static lamina_status check_outputs(const lamina__net *net, lamina__diags *diags)
         }
     }
     const lamina__layer_spec *last = &net->network->layers[net->n_layers - 1];
-    if (net->options.training && net->loss < 0) {
+    if (net->options.training && net->n_losses == 0) {
         return lamina__diag(diags, last->node,
                             "training needs a loss: end the network with softmax_loss");
     }
-    if (net->loss >= 0 && net->options.classes > lamina__net_classes(net)) {
-        return lamina__diag(
-            diags, net->layers[net->loss].spec->node,
-            "layer \"%s\" (%s): the data has %lld classes, the network %lld outputs",
-            net->layers[net->loss].spec->name, net->layers[net->loss].instance->type->name,
-            (long long)net->options.classes, (long long)lamina__net_classes(net));
-    }
-    return status;
+    const lamina_status classes = check_classes(net, diags);
+    return status != LAMINA_OK ? status : classes;
 }
 
 /* ---- Weights ---- */
@@ -613,7 +721,13 @@ lamina_status lamina__net_make(const lamina__network *network, const lamina__net
     net->options = *options;
     net->own_plan = own;
     net->network = network;
-    net->loss = -1;
+    net->label_loss = -1;
+    net->eval_only = lamina__calloc(network->count, sizeof *net->eval_only);
+    if (net->eval_only == NULL) {
+        status = lamina__fail_memory(error, "the network");
+        goto done;
+    }
+    find_eval_only(net);
     decide_cut(net);
     int32_t n_values = 2;
     for (size_t i = 0; i < network->count; i++) {
@@ -687,6 +801,7 @@ void lamina__net_free(lamina__net *net) {
         lamina__instance_free(net->layers[i].instance);
     }
     lamina__free(net->layers);
+    lamina__free(net->eval_only);
     lamina__free(net->values);
     lamina__free(net->stores);
     lamina__free(net->units);

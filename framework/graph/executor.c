@@ -73,7 +73,8 @@ static void add_into(const lamina_tensor *to, const lamina_tensor *from) {
     }
 }
 
-/* Largest output of each sample: the first of equals; -1 when one is not a number. */
+/* Largest of what the label loss is given of each sample: the first of equals; -1 when one is not a
+ * number. */
 static void predict(lamina__net *net, const lamina_io *io) {
     const lamina_tensor *scores = io->in[0];
     const int64_t classes = lamina__net_classes(net);
@@ -91,14 +92,19 @@ static void predict(lamina__net *net, const lamina_io *io) {
     }
 }
 
+/* Is a layer left out of the call that was set? */
+static bool is_skipped(const lamina__net *net, int32_t i) {
+    return net->layers[i].eval_only && net->phase == LAMINA_TRAIN;
+}
+
 static lamina_status forward_lane(lamina__net *net, int32_t i, int32_t l) {
     lamina__layer *layer = &net->layers[i];
     lamina__lane *lane = &layer->lanes[l];
-    if (layer->fused) {
+    if (layer->fused || is_skipped(net, i)) {
         return LAMINA_OK;
     }
     const lamina_status status = lamina__instance_forward(layer->instance, &lane->call, &lane->io);
-    if (status == LAMINA_OK && i == net->loss) {
+    if (status == LAMINA_OK && i == net->label_loss) {
         predict(net, &lane->io);
     }
     return status;
@@ -173,8 +179,10 @@ static void run_lane(const unit_work *work, int32_t l, int32_t thread) {
     }
     lamina_status status = LAMINA_OK;
     for (int32_t i = unit->begin; work->forward && status == LAMINA_OK && i < unit->end; i++) {
-        status = forward_lane(net, i, l);
-        lap_pass(net, thread, i, 0);
+        if (!is_skipped(net, i)) {
+            status = forward_lane(net, i, l);
+            lap_pass(net, thread, i, 0);
+        }
     }
     for (int32_t i = unit->end - 1; work->backward && status == LAMINA_OK && i >= unit->begin;
          i--) {
@@ -205,7 +213,8 @@ static int region_threads(const lamina__net *net) {
 
 static void run_unit(lamina__net *net, int32_t u, bool forward, bool backward) {
     unit_work work = {.net = net, .unit = &net->units[u], .forward = forward, .backward = backward};
-    if (net->failed) {
+    const bool idle = work.unit->eval_only && net->phase == LAMINA_TRAIN;
+    if (net->failed || (idle && u > 0)) { /* the first one makes the images */
         return;
     }
     if (!net->units[u].whole) {
@@ -230,7 +239,7 @@ static void set_again(lamina__net *net, int32_t i, int32_t again) {
 static int32_t run_again(lamina__net *net, int32_t n, int32_t u) {
     for (; n < net->n_again && net->again[n].unit == u && !net->failed; n++) {
         const int32_t i = net->again[n].layer;
-        const lamina__unit layer = {i, i + 1, net->layers[i].whole};
+        const lamina__unit layer = {.begin = i, .end = i + 1, .whole = net->layers[i].whole};
         unit_work work = {.net = net, .unit = &layer, .forward = true, .again = true};
         lamina__net_bind_again(net, i, true);
         set_again(net, i, 1);
@@ -342,6 +351,7 @@ void lamina__net_weights_changed(lamina__net *net) {
 
 /* A frozen layer with running state is called as in evaluation, so that the state stays. */
 static void set_call(lamina__net *net, int32_t step_phase, int64_t step) {
+    net->phase = phase;
     for (int32_t i = 0; i < net->n_layers; i++) {
         const bool still = net->layers[i].frozen && net->layers[i].instance->n_states > 0;
         const int32_t phase = still ? LAMINA_EVAL : step_phase;
@@ -354,21 +364,49 @@ static void set_call(lamina__net *net, int32_t step_phase, int64_t step) {
     }
 }
 
-static const float *losses(const lamina__net *net) {
-    const lamina__value *value = &net->values[net->layers[net->loss].value_out[0]];
-    return value->data.view[net->parts].data;
+static const float *output_of(const lamina__net *net, int32_t layer) {
+    return net->values[net->layers[layer].value_out[0]].data.view[net->parts].data;
+}
+
+static void count_labels(const lamina__net *net, lamina__result *result) {
+    for (int64_t n = 0; net->label_loss >= 0 && n < net->bound_samples; n++) {
+        const int32_t label = net->batch->labels[n];
+        if (lamina__net_counts_label(net, label)) {
+            result->labelled++;
+            result->correct += net->predictions[n] == label;
+        }
+    }
 }
 
 static bool sum_losses(const lamina__net *net, lamina__result *result) {
+    bool finite = true;
     *result = (lamina__result){.samples = net->bound_samples};
-    if (net->loss < 0) {
-        return true;
+    for (int32_t l = 0; l < net->n_losses; l++) {
+        const float *losses = output_of(net, net->losses[l].layer);
+        for (int64_t n = 0; n < net->bound_samples; n++) {
+            result->losses[l] += losses[n];
+        }
+        result->loss_sum += net->losses[l].weight * result->losses[l];
+        finite = finite && isfinite(result->losses[l]);
     }
-    for (int64_t n = 0; n < net->bound_samples; n++) {
-        result->loss_sum += losses(net)[n];
-        result->correct += net->predictions[n] == net->batch->labels[n];
+    count_labels(net, result);
+    return finite && isfinite(result->loss_sum);
+}
+
+/* After an evaluation. */
+static void sum_metrics(const lamina__net *net, lamina__result *result) {
+    for (int32_t m = 0; m < net->n_metrics; m++) {
+        const lamina__layer *layer = &net->layers[net->metrics[m]];
+        const lamina__instance *instance = layer->instance;
+        const bool ignores = lamina__takes_labels(layer) && instance->ignores_label;
+        const float *values = output_of(net, net->metrics[m]);
+        for (int64_t n = 0; n < net->bound_samples; n++) {
+            if (!ignores || net->batch->labels[n] != instance->ignored_label) {
+                result->metrics[m] += values[n];
+                result->measured[m]++;
+            }
+        }
     }
-    return isfinite(result->loss_sum);
 }
 
 /* ---- Numeric failure: cold ---- */
@@ -443,13 +481,29 @@ static int32_t name_in_lane(lamina__net *net, const lamina__unit *unit, int32_t 
             *status = collect_failure(net, error);
             return i;
         }
-        const lamina_status named = name_output(net, i, l, where, error);
+        const lamina_status named =
+            is_skipped(net, i) ? LAMINA_OK : name_output(net, i, l, where, error);
         if (named != LAMINA_OK) {
             *status = named;
             return i;
         }
     }
     return end;
+}
+
+/* No number on the way is to blame, as each is finite: their sum is too large, or the weight. */
+static lamina_status name_loss(const lamina__net *net, const char *where, lamina_error *error) {
+    int32_t i = net->losses[0].layer;
+    for (int32_t l = net->n_losses - 1; l >= 0; l--) {
+        double sum = 0;
+        for (int64_t n = 0; n < net->bound_samples; n++) {
+            sum += net->losses[l].weight * output_of(net, net->losses[l].layer)[n];
+        }
+        i = isfinite(sum) ? i : net->losses[l].layer;
+    }
+    const lamina__instance *loss = net->layers[i].instance;
+    return not_finite(error, loss->name, "%s: the loss of layer \"%s\" (%s) is not finite", where,
+                      loss->name, loss->type->name);
 }
 
 /* The loss is not finite: goes forward again, to find the first layer where that begins. The
@@ -468,7 +522,7 @@ static lamina_status name_culprit(lamina__net *net, const char *where, lamina_er
         }
     }
     if (status == LAMINA_OK) {
-        status = lamina__fail(error, LAMINA_ERROR_NUMERIC, "%s: the loss is not finite", where);
+        status = name_loss(net, where, error);
     }
     return status;
 }
@@ -605,7 +659,11 @@ static lamina_status evaluate(lamina__net *net, const lamina__batch *batch, lami
     if (net->failed) {
         return collect_failure(net, error);
     }
-    return sum_losses(net, result) ? LAMINA_OK : name_culprit(net, "evaluation", error);
+    if (!sum_losses(net, result)) {
+        return name_culprit(net, "evaluation", error);
+    }
+    sum_metrics(net, result);
+    return LAMINA_OK;
 }
 
 lamina_status lamina__net_evaluate(lamina__net *net, const lamina__batch *batch,

@@ -34,8 +34,74 @@ int32_t lamina__net_threads(const lamina__net *net) {
     return net->threads;
 }
 
-int32_t lamina__net_loss_layer(const lamina__net *net) {
-    return net->loss;
+bool lamina__net_eval_only(const lamina__net *net, int32_t layer) {
+    return net->layers[layer].eval_only;
+}
+
+int32_t lamina__net_n_losses(const lamina__net *net) {
+    return net->n_losses;
+}
+
+lamina__net_loss lamina__net_loss_at(const lamina__net *net, int32_t i) {
+    return net->losses[i];
+}
+
+int32_t lamina__net_label_loss(const lamina__net *net) {
+    return net->label_loss;
+}
+
+int32_t lamina__net_n_metrics(const lamina__net *net) {
+    return net->n_metrics;
+}
+
+int32_t lamina__net_metric_at(const lamina__net *net, int32_t i) {
+    return net->metrics[i];
+}
+
+/* Numbers that a loss or metric is given of one sample. */
+static int64_t outputs_before(const lamina__layer *layer) {
+    const lamina_shape *scores = &layer->instance->in[0];
+    return lamina__shape_count(scores) / scores->dim[0];
+}
+
+int64_t lamina__net_classes(const lamina__net *net) {
+    return net->label_loss >= 0 ? outputs_before(&net->layers[net->label_loss]) : 0;
+}
+
+bool lamina__net_counts_label(const lamina__net *net, int32_t label) {
+    const lamina__instance *loss =
+        net->label_loss >= 0 ? net->layers[net->label_loss].instance : NULL;
+    return loss != NULL && !(loss->ignores_label && loss->ignored_label == label);
+}
+
+int32_t lamina__net_refuses_label(const lamina__net *net, int32_t label, int64_t *outputs) {
+    for (int32_t i = 0; i < net->n_layers; i++) {
+        const lamina__layer *layer = &net->layers[i];
+        const lamina__instance *instance = layer->instance;
+        if (!lamina__takes_labels(layer) ||
+            (instance->ignores_label && instance->ignored_label == label)) {
+            continue;
+        }
+        *outputs = outputs_before(layer);
+        if (label < 0 || label >= *outputs) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+void lamina__result_add(lamina__result *to, const lamina__result *part) {
+    to->loss_sum += part->loss_sum;
+    to->correct += part->correct;
+    to->labelled += part->labelled;
+    to->samples += part->samples;
+    for (int i = 0; i < LAMINA__MAX_LOSSES; i++) {
+        to->losses[i] += part->losses[i];
+    }
+    for (int i = 0; i < LAMINA__MAX_METRICS; i++) {
+        to->metrics[i] += part->metrics[i];
+        to->measured[i] += part->measured[i];
+    }
 }
 
 lamina__memory lamina__net_memory(const lamina__net *net) {

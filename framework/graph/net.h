@@ -49,11 +49,12 @@ const lamina__recorded_kernel *lamina__plan_record_find(const lamina__plan_recor
 typedef struct lamina__net_options {
     int64_t channels, height, width; /* of the input images */
     int64_t batch;                   /* the largest batch */
-    int64_t partial[2]; /* other batch sizes that will come (last of an epoch); 0: none */
-    int64_t classes;    /* labels are below this; a loss needs as many outputs; 0: unchecked */
-    int threads;        /* 0: lamina__default_threads() */
-    int shards;         /* 0: decided here */
-    int slices;         /* of each shard; 0: decided here */
+    int64_t partial[2];  /* other batch sizes that will come (last of an epoch); 0: none */
+    int64_t classes;     /* labels are below this; a loss needs as many outputs; 0: unchecked */
+    lamina_shape target; /* ndim 0: labels; else the shape of float32 targets, whatever dim[0] */
+    int threads;         /* 0: lamina__default_threads() */
+    int shards;          /* 0: decided here */
+    int slices;          /* of each shard; 0: decided here */
     /* With one shard and several threads layers are called on the whole batch and their kernels use
      * the threads; with this they are called by shard, on one thread: for steps so short that
      * threads would cost more than they do. */
@@ -97,8 +98,32 @@ bool lamina__net_by_shard(const lamina__net *);  /* one shard on one of several 
 /* The layer is called once, on the whole batch. */
 bool lamina__net_is_whole(const lamina__net *, int32_t layer);
 int32_t lamina__net_threads(const lamina__net *);
-int64_t lamina__net_classes(const lamina__net *);    /* outputs of what the loss is given */
-int32_t lamina__net_loss_layer(const lamina__net *); /* -1: none */
+/* Not run in a training step: a metric, or a layer that only metrics read. */
+bool lamina__net_eval_only(const lamina__net *, int32_t layer);
+
+/* The losses, in the order of the layers. The network's loss is the sum of their means over the
+ * batch, each times its weight. */
+#define LAMINA__MAX_LOSSES 16
+typedef struct lamina__net_loss {
+    int32_t layer;
+    double weight;
+} lamina__net_loss;
+int32_t lamina__net_n_losses(const lamina__net *);
+lamina__net_loss lamina__net_loss_at(const lamina__net *, int32_t i);
+/* The first loss whose target is labels: predictions and accuracy are those of what it is given.
+ * -1: there is none. */
+int32_t lamina__net_label_loss(const lamina__net *);
+int64_t lamina__net_classes(const lamina__net *); /* outputs of what that is given; 0: none */
+/* Does that loss count samples with this label? */
+bool lamina__net_counts_label(const lamina__net *, int32_t label);
+/* Which loss or metric has no output for a label, and does not ignore it? -1: none. *outputs: how
+ * many it has. */
+int32_t lamina__net_refuses_label(const lamina__net *, int32_t label, int64_t *outputs);
+
+/* The metrics, in the order of the layers; the name is the layer's. */
+#define LAMINA__MAX_METRICS 16
+int32_t lamina__net_n_metrics(const lamina__net *);
+int32_t lamina__net_metric_at(const lamina__net *, int32_t i); /* layer */
 
 typedef struct lamina__memory {
     size_t weights, gradients, activations, packed; /* bytes; activations: arena and scratch */
@@ -137,11 +162,20 @@ lamina_status lamina__net_output(const lamina__net *, int32_t layer, int32_t out
 
 /* ---- Running ---- */
 
+/* Sums are over the samples, in their order. */
 typedef struct lamina__result {
-    double loss_sum; /* over the samples, summed in their order */
-    int64_t correct; /* samples whose largest output is their label's */
+    double loss_sum;  /* of all losses, weighted */
+    int64_t correct;  /* samples whose largest output is their label's */
+    int64_t labelled; /* samples with a label that counts; 0 without a loss that takes labels */
     int64_t samples;
+    double losses[LAMINA__MAX_LOSSES]; /* each by itself, not weighted */
+    /* net_evaluate alone: sums, and of how many samples. */
+    double metrics[LAMINA__MAX_METRICS];
+    int64_t measured[LAMINA__MAX_METRICS];
 } lamina__result;
+
+/* Adds a part's sums. */
+void lamina__result_add(lamina__result *, const lamina__result *part);
 
 /* Floats begin..end-1 of the block, all of weight number `weight`; gradient[0] belongs to begin:
  * the mean over the batch. Called on several threads at once with other ranges, and not for frozen
@@ -158,7 +192,7 @@ lamina_status lamina__net_train_step(lamina__net *, const lamina__batch *, int64
 lamina_status lamina__net_evaluate(lamina__net *, const lamina__batch *, lamina__result *,
                                    lamina_error *);
 /* After a step or net_evaluate, for each sample of the batch: the index of its largest output, -1
- * when one is not a number. */
+ * when one is not a number. Without a loss that takes labels they mean nothing. */
 const int32_t *lamina__net_predictions(const lamina__net *);
 
 /* Repacks weights for the kernels; needed after somebody wrote to the weights (loading). */

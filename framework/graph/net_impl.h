@@ -23,11 +23,18 @@ typedef enum lamina__place {
     LAMINA__PLACE_GIVEN      /* the caller's memory: images and labels */
 } lamina__place;
 
+/* From time first to time last (plan.c says what time is) of a training step, if it is there then,
+ * and to eval_last of an evaluation; -1: it is not there. */
+typedef struct lamina__lifetime {
+    int32_t first, last, eval_last;
+    bool trained;
+} lamina__lifetime;
+
 typedef struct lamina__store {
     lamina__place place;
     size_t sample_bytes;
-    int32_t first, last; /* alive from time first to time last (plan.c says what time is) */
-    size_t offset;       /* in its part of the arena */
+    lamina__lifetime life;
+    size_t offset; /* in its part of the arena */
 } lamina__store;
 
 /* A tensor somewhere in memory, seen whole and by part. */
@@ -41,6 +48,9 @@ typedef struct lamina__value {
     int32_t producer;   /* layer; -1 for images and labels */
     int32_t n_uses;     /* inputs it is */
     int32_t last_use;   /* the last layer that uses it, -1: none */
+    /* The same of those that a training step runs: they give it gradients. */
+    int32_t n_trained_uses, last_trained_use;
+    int32_t loss; /* the loss whose output it is, -1: of none; its gradient is given */
     bool needs_gradient;
     int32_t store_again; /* in the backward phase, when it is made again there; 0: it is not */
     lamina__views data, gradient;
@@ -60,6 +70,7 @@ typedef struct lamina__layer {
     const lamina__layer_spec *spec;
     bool whole;          /* called once, on the whole batch */
     bool backward;       /* its backward pass is run */
+    bool eval_only;      /* skipped in a training step */
     bool fused;          /* the layer before computes its forward pass, too, */
     bool fused_backward; /* and its backward pass */
     bool frozen;         /* its weights and running state stay as they are */
@@ -80,6 +91,7 @@ typedef struct lamina__layer {
 typedef struct lamina__unit {
     int32_t begin, end; /* layers */
     bool whole;
+    bool eval_only; /* all of them */
 } lamina__unit;
 
 /* A layer whose forward pass is repeated before the backward phase of a unit. */
@@ -121,7 +133,11 @@ struct lamina__net {
     lamina__again *again; /* n_again, in the order in which they are run */
     int32_t n_again;
     size_t stores_capacity;
-    int32_t loss; /* layer, -1: none */
+    bool *eval_only; /* n_layers; before there are layers */
+    int32_t n_losses, n_metrics;
+    lamina__net_loss losses[LAMINA__MAX_LOSSES];
+    int32_t metrics[LAMINA__MAX_METRICS]; /* layers */
+    int32_t label_loss;                   /* layer, -1: none */
 
     lamina__net_weight *weights;
     lamina__net_gradient *gradients; /* n_weights */
@@ -137,12 +153,13 @@ struct lamina__net {
     float *gradient_block; /* all zero between steps */
     char *arena;
     char *packed_block;
-    float *loss_gradient; /* batch: 1 / samples */
+    float *loss_gradient; /* (losses, batch): each loss's weight / samples */
     int32_t *predictions; /* batch */
     lamina_tensor *views; /* of all lamina__views, one block */
     size_t n_views;
 
     /* The step. */
+    int32_t phase; /* of the call that is set; frozen layers are told evaluation always */
     int64_t bound_samples; /* batch size the views are set for */
     const lamina__batch *batch;
     bool packed_fresh;
@@ -165,6 +182,12 @@ lamina_status lamina__net_make(const lamina__network *, const lamina__net_option
                                const lamina__plan_record *own, lamina__net **, lamina__diags *,
                                lamina_error *);
 
+/* Does a layer take labels, as a loss or metric? */
+static inline bool lamina__takes_labels(const lamina__layer *layer) {
+    return (layer->instance->type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0 &&
+           layer->instance->in[1].dtype == LAMINA_I32;
+}
+
 static inline bool lamina__net_is_stopped(const lamina__net_options *options) {
     return options->stop != NULL && *options->stop != 0;
 }
@@ -179,8 +202,8 @@ int32_t lamina__plan_backward_time(const lamina__net *, lamina__place, int32_t l
 /* Does its backward pass read its output? */
 bool lamina__plan_needs_output(const lamina__layer *);
 /* Its number, -1: no memory. */
-int32_t lamina__plan_add_store(lamina__net *, lamina__place, const lamina_shape *, int32_t first,
-                               int32_t last);
+int32_t lamina__plan_add_store(lamina__net *, lamina__place, const lamina_shape *,
+                               lamina__lifetime);
 /* Decides units, stores, their lifetimes and offsets. Layers are set up and bound. */
 lamina_status lamina__net_plan(lamina__net *, lamina_error *);
 

@@ -238,6 +238,35 @@ static void read_inits(const reader *r, lamina__layer_spec *spec, const lamina__
     }
 }
 
+/* ---- Losses and metrics ---- */
+
+static bool is_loss(const lamina__layer_spec *spec) {
+    return (spec->entry->type->flags & LAMINA_IS_LOSS) != 0;
+}
+
+static bool is_metric(const lamina__layer_spec *spec) {
+    return (spec->entry->type->flags & LAMINA_IS_METRIC) != 0;
+}
+
+static void check_loss_weight(const reader *r, const lamina__layer_spec *spec,
+                              const lamina__node *map, const char *subject) {
+    const lamina__node *node = lamina__node_get(map, "loss_weight");
+    if (node != NULL && !is_loss(spec)) {
+        lamina__diag(r->diags, node, "%s: only a loss has a loss_weight", subject);
+    }
+}
+
+/* metrics.jsonl has a metric as "test_" and its name. */
+static void check_metric_name(const reader *r, const lamina__layer_spec *spec) {
+    if (is_metric(spec) &&
+        (strcmp(spec->name, "loss") == 0 || strcmp(spec->name, "accuracy") == 0)) {
+        lamina__diag(r->diags, spec->node,
+                     "a metric cannot be called \"%s\": metrics.jsonl has a test_%s already; give "
+                     "it another name",
+                     spec->name, spec->name);
+    }
+}
+
 /* ---- One entry ---- */
 
 static void read_entry(const reader *r, const lamina__node *item) {
@@ -274,6 +303,8 @@ static void read_entry(const reader *r, const lamina__node *item) {
     lamina__params_read_known(lamina__layer_key_table(), map, &spec->keys, subject, r->diags);
     read_kernels(r, spec, lamina__node_get(map, "kernels"), subject);
     read_inits(r, spec, lamina__node_get(map, "init"), subject);
+    check_loss_weight(r, spec, map, subject);
+    check_metric_name(r, spec);
 }
 
 /* ---- Inputs ---- */
@@ -357,13 +388,23 @@ static const lamina__node *map_of(const lamina__node *item) {
                : NULL;
 }
 
+/* What a layer without `from` reads: the layer before it that is neither loss nor metric. */
+static int32_t layer_before(const lamina__network *network, int32_t index) {
+    int32_t before = index - 1;
+    while (before >= 0 &&
+           (is_loss(&network->layers[before]) || is_metric(&network->layers[before]))) {
+        before--;
+    }
+    return before >= 0 ? before : LAMINA__FROM_DATA;
+}
+
 static void read_inputs(const reader *r, lamina__layer_spec *spec, int32_t index,
                         const lamina__node *item) {
     const lamina_layer_type *type = spec->entry->type;
     const lamina__node *from = lamina__node_get(map_of(item), "from");
     bool good = true;
     if (from == NULL) {
-        spec->from[spec->n_from++] = index == 0 ? LAMINA__FROM_DATA : index - 1;
+        spec->from[spec->n_from++] = layer_before(r->network, index);
     } else if (from->kind == LAMINA__NODE_LIST) {
         for (size_t i = 0; i < from->count; i++) {
             good = add_input(r, spec, from->items[i]) && good;
@@ -371,14 +412,14 @@ static void read_inputs(const reader *r, lamina__layer_spec *spec, int32_t index
     } else {
         good = add_input(r, spec, from);
     }
-    if ((type->flags & LAMINA_IS_LOSS) != 0 && spec->n_from == type->min_in - 1) {
+    const int32_t own = is_loss(spec) || is_metric(spec) ? 1 : 0; /* the target */
+    if (own > 0 && spec->n_from == type->min_in - 1) {
         spec->from[spec->n_from++] = LAMINA__FROM_TARGET;
     }
     if (!good) {
         return;
     }
     if (spec->n_from < type->min_in || spec->n_from > type->max_in) {
-        const int32_t own = (type->flags & LAMINA_IS_LOSS) != 0;
         if (type->min_in == type->max_in) {
             lamina__diag(r->diags, from != NULL ? from : spec->node,
                          "layer \"%s\" (%s): takes %d input%s, got %d", spec->name, type->name,

@@ -38,8 +38,8 @@ typedef struct lamina__network {
 } lamina__network;
 
 /* Reads `network:`. Keys that every layer has, beside its own parameters, are those of
- * registry/keys.h. A loss gets the labels as its last input unless `from` names one more. All
- * errors are reported. */
+ * registry/keys.h. A layer's input is the one before it, leaving out losses and metrics; these get
+ * the data's target as their last input unless `from` names one more. All errors are reported. */
 lamina_status lamina__network_read(const lamina__node *list, const lamina__registry *,
                                    lamina__network *, lamina__diags *);
 void lamina__network_free(lamina__network *);

@@ -4,7 +4,13 @@
  * part of the arena time is the layer: layer i's forward is at time i, its backward at 2L - 1 - i,
  * and two stores that are never alive at the same time may lie in the same place. In the common
  * part a store holds all shards' samples, and while one shard is early in a unit another may be
- * late in it; there time is the unit, which all shards enter and leave together. */
+ * late in it; there time is the unit, which all shards enter and leave together.
+ *
+ * And two kinds of calls. A training step leaves out what only an evaluation runs, metrics, and an
+ * evaluation has no backward pass. So each store has a lifetime in either, and shares no place with
+ * what is alive at the same time of the same kind of call: metrics lie where a step keeps something
+ * for its backward pass, and take no memory of their own unless an evaluation needs more than a
+ * step. */
 #include "base/alloc.h"
 #include "base/error.h"
 #include "graph/net_impl.h"
@@ -30,8 +36,9 @@ static lamina_status make_units(lamina__net *net, lamina_error *error) {
         lamina__unit *last = net->n_units > 0 ? &net->units[net->n_units - 1] : NULL;
         if (last != NULL && !last->whole && !layer->whole) {
             last->end = i + 1;
+            last->eval_only = last->eval_only && layer->eval_only;
         } else {
-            net->units[net->n_units++] = (lamina__unit){i, i + 1, layer->whole};
+            net->units[net->n_units++] = (lamina__unit){i, i + 1, layer->whole, layer->eval_only};
         }
     }
     return LAMINA_OK;
@@ -66,10 +73,9 @@ static size_t sample_bytes(const lamina_shape *shape) {
 }
 
 int32_t lamina__plan_add_store(lamina__net *net, lamina__place place, const lamina_shape *shape,
-                               int32_t first, int32_t last) {
+                               lamina__lifetime life) {
     if (net->options.keep_all && place != LAMINA__PLACE_GIVEN) {
-        first = 0;
-        last = INT32_MAX;
+        life = (lamina__lifetime){0, INT32_MAX, INT32_MAX, true};
     }
     void *stores = net->stores;
     if (lamina__grow(&stores, &net->stores_capacity, (size_t)net->n_stores + 1,
@@ -77,15 +83,20 @@ int32_t lamina__plan_add_store(lamina__net *net, lamina__place place, const lami
         return -1;
     }
     net->stores = stores;
-    net->stores[net->n_stores] = (lamina__store){
-        .place = place, .sample_bytes = sample_bytes(shape), .first = first, .last = last};
+    net->stores[net->n_stores] =
+        (lamina__store){.place = place, .sample_bytes = sample_bytes(shape), .life = life};
     return net->n_stores++;
 }
 
-static void extend(lamina__store *store, int32_t last) {
-    if (last > store->last) {
-        store->last = last;
-    }
+static void extend(lamina__store *store, int32_t last, int32_t eval_last) {
+    lamina__lifetime *life = &store->life;
+    life->last = last > life->last ? last : life->last;
+    life->eval_last = eval_last > life->eval_last ? eval_last : life->eval_last;
+}
+
+/* Of what only a backward pass has. */
+static lamina__lifetime in_step(int32_t first, int32_t last) {
+    return (lamina__lifetime){first, last, -1, true};
 }
 
 /* Could layer i write over its input, as far as who reads that is concerned? */
@@ -135,22 +146,22 @@ bool lamina__plan_needs_output(const lamina__layer *layer) {
            (layer->instance->type->flags & LAMINA_NEEDS_OUTPUT) != 0;
 }
 
-/* The last moment anyone reads the value. */
-static int32_t value_end(const lamina__net *net, int32_t v, lamina__place place) {
+/* The last moment anyone reads the value in a training step, or in an evaluation. */
+static int32_t value_end(const lamina__net *net, int32_t v, lamina__place place, bool evaluation) {
     const lamina__value *value = &net->values[v];
     const lamina__layer *producer = &net->layers[value->producer];
     int32_t end = lamina__plan_forward_time(net, place, value->producer);
-    if (lamina__plan_needs_output(producer)) {
+    if (!evaluation && lamina__plan_needs_output(producer)) {
         end = lamina__plan_backward_time(net, place, value->producer);
     }
     for (int32_t i = value->producer + 1; i <= value->last_use; i++) {
         const lamina__layer *user = &net->layers[i];
         for (int32_t k = 0; k < user->instance->n_in; k++) {
-            if (user->value_in[k] != v) {
+            if (user->value_in[k] != v || (user->eval_only && !evaluation)) {
                 continue;
             }
-            const bool late =
-                user->backward && (user->instance->type->flags & LAMINA_NEEDS_INPUT) != 0;
+            const bool late = !evaluation && user->backward &&
+                              (user->instance->type->flags & LAMINA_NEEDS_INPUT) != 0;
             const int32_t time = late ? lamina__plan_backward_time(net, place, i)
                                       : lamina__plan_forward_time(net, place, i);
             end = time > end ? time : end;
@@ -169,8 +180,10 @@ bool lamina__net_in_place(const lamina__net *net, int32_t i) {
 
 static bool place_values(lamina__net *net) {
     for (int32_t v = 0; v < 2; v++) {
-        if ((net->values[v].data.store = lamina__plan_add_store(net, LAMINA__PLACE_GIVEN,
-                                                                &net->values[v].shape, 0, 0)) < 0) {
+        const lamina_shape *shape = &net->values[v].shape;
+        net->values[v].data.store =
+            lamina__plan_add_store(net, LAMINA__PLACE_GIVEN, shape, (lamina__lifetime){0});
+        if (net->values[v].data.store < 0) {
             return false;
         }
     }
@@ -180,15 +193,18 @@ static bool place_values(lamina__net *net) {
             lamina__value *value = &net->values[layer->value_out[k]];
             const lamina__place place = place_of(net, layer->value_out[k]);
             /* What comes out of the network, the losses too, is read after the step. */
-            const int32_t end =
-                value->n_uses == 0 ? INT32_MAX : value_end(net, layer->value_out[k], place);
+            lamina__lifetime life = {lamina__plan_forward_time(net, place, i), INT32_MAX, INT32_MAX,
+                                     !layer->eval_only};
+            if (value->n_uses > 0) {
+                life.last = value_end(net, layer->value_out[k], place, false);
+                life.eval_last = value_end(net, layer->value_out[k], place, true);
+            }
             if (k == 0 && lamina__net_in_place(net, i)) {
                 value->data.store = net->values[layer->value_in[0]].data.store;
-                extend(&net->stores[value->data.store], end);
+                extend(&net->stores[value->data.store], life.last, life.eval_last);
                 continue;
             }
-            value->data.store = lamina__plan_add_store(
-                net, place, &value->shape, lamina__plan_forward_time(net, place, i), end);
+            value->data.store = lamina__plan_add_store(net, place, &value->shape, life);
             if (value->data.store < 0) {
                 return false;
             }
@@ -208,15 +224,15 @@ static bool reaches_first(const lamina__net *net, int32_t i, int32_t k) {
             return false;
         }
     }
-    return net->values[v].last_use == i;
+    return net->values[v].last_trained_use == i;
 }
 
 static bool backward_in_place(const lamina__net *net, int32_t i, int32_t k, lamina__place place) {
     const lamina__layer *layer = &net->layers[i];
     const lamina__value *in = &net->values[layer->value_in[k]];
     const lamina__value *out = &net->values[layer->value_out[0]];
-    if (net->options.keep_all || k != 0 || i == net->loss ||
-        (layer->instance->type->flags & LAMINA_IN_PLACE) == 0 || in->n_uses != 1) {
+    if (net->options.keep_all || k != 0 || out->loss >= 0 ||
+        (layer->instance->type->flags & LAMINA_IN_PLACE) == 0 || in->n_trained_uses != 1) {
         return false;
     }
     const lamina__store *store = &net->stores[out->gradient.store];
@@ -237,7 +253,7 @@ static bool place_gradients(lamina__net *net) {
             const int32_t now = lamina__plan_backward_time(net, place, i);
             if (!reaches_first(net, i, k)) {
                 layer->d_in_apart[k].store =
-                    lamina__plan_add_store(net, place, &in->shape, now, now);
+                    lamina__plan_add_store(net, place, &in->shape, in_step(now, now));
                 if (layer->d_in_apart[k].store < 0) {
                     return false;
                 }
@@ -246,10 +262,11 @@ static bool place_gradients(lamina__net *net) {
             const int32_t end = lamina__plan_backward_time(net, place, in->producer);
             if (backward_in_place(net, i, k, place)) {
                 in->gradient.store = net->values[layer->value_out[0]].gradient.store;
-                extend(&net->stores[in->gradient.store], end);
+                extend(&net->stores[in->gradient.store], end, -1);
                 continue;
             }
-            in->gradient.store = lamina__plan_add_store(net, place, &in->shape, now, end);
+            in->gradient.store =
+                lamina__plan_add_store(net, place, &in->shape, in_step(now, end));
             if (in->gradient.store < 0) {
                 return false;
             }
@@ -265,9 +282,10 @@ static bool place_saved(lamina__net *net) {
             layer->whole || net->options.keep_all ? LAMINA__PLACE_COMMON : LAMINA__PLACE_SHARD;
         const int32_t now = lamina__plan_forward_time(net, place, i);
         for (int32_t k = 0; k < layer->instance->n_saved; k++) {
-            layer->saved[k].store = lamina__plan_add_store(
-                net, place, &layer->instance->saved[k].shape, now,
-                layer->backward ? lamina__plan_backward_time(net, place, i) : now);
+            const int32_t end = layer->backward ? lamina__plan_backward_time(net, place, i) : now;
+            layer->saved[k].store =
+                lamina__plan_add_store(net, place, &layer->instance->saved[k].shape,
+                                       (lamina__lifetime){now, end, now, !layer->eval_only});
             if (layer->saved[k].store < 0) {
                 return false;
             }
@@ -284,8 +302,9 @@ static size_t store_bytes(const lamina__net *net, const lamina__store *store) {
     return round_up(store->sample_bytes * (size_t)samples);
 }
 
-static bool overlap_in_time(const lamina__store *a, const lamina__store *b) {
-    return a->first <= b->last && b->first <= a->last;
+static bool overlap_in_time(const lamina__lifetime *a, const lamina__lifetime *b) {
+    const bool trained = a->trained && b->trained && a->first <= b->last && b->first <= a->last;
+    return trained || (a->first <= b->eval_last && b->first <= a->eval_last);
 }
 
 /* The lowest offset at which store s meets none of the placed stores it shares time with. */
@@ -299,7 +318,7 @@ static size_t lowest_offset(const lamina__net *net, const int32_t *placed, int32
         for (int32_t p = 0; p < n_placed; p++) {
             const lamina__store *other = &net->stores[placed[p]];
             const size_t other_end = other->offset + store_bytes(net, other);
-            if (overlap_in_time(s, other) && best < other_end && other->offset < best + bytes) {
+            if (overlap_in_time(&s->life, &other->life) && best < other_end && other->offset < best + bytes) {
                 best = other_end;
                 moved = true;
             }

@@ -140,6 +140,11 @@ void lamina__plan_key(const lamina__network *network, const lamina__net_options 
     if (options->recompute) {
         lamina__text_add(key, "recompute %.17g\n", options->recompute_share);
     }
+    if (options->target.ndim > 0) {
+        char target[160];
+        lamina__text_add(key, "target %s\n",
+                         lamina__shape_text(&options->target, target, sizeof target));
+    }
     for (size_t i = 0; i < network->count; i++) {
         add_kernels(network->layers[i].entry, key);
     }

@@ -104,6 +104,7 @@ typedef struct tuner {
     lamina__batch batch;
     float *images;
     int32_t *labels;
+    float *numbers;                  /* of the targets, where they are no labels */
     float *momentum;                 /* as many as weights */
     lamina__recorded_kernel *record; /* for one trial net; names are not owned */
     candidates *layers;
@@ -148,9 +149,13 @@ static lamina_status take_step(tuner *t, lamina__net *net, lamina_error *error) 
 }
 
 static void make_data(tuner *t, const lamina__net *net) {
-    const int64_t classes = lamina__net_classes(net) > 0 ? lamina__net_classes(net) : 1;
+    int64_t classes = 0, outputs = 0;
+    while (classes < t->options->batch &&
+           lamina__net_refuses_label(net, (int32_t)classes, &outputs) < 0) {
+        classes++;
+    }
     for (int64_t i = 0; i < t->options->batch; i++) {
-        t->labels[i] = (int32_t)(i % classes);
+        t->labels[i] = classes > 0 ? (int32_t)(i % classes) : 0;
     }
 }
 
@@ -787,12 +792,23 @@ static bool measure(tuner *t, plan *best, plan *other) {
 
 /* ---- The whole ---- */
 
+/* Of one sample; 0: it has a label. */
+static int64_t target_numbers(const lamina__net_options *options) {
+    int64_t numbers = options->target.ndim > 0 ? 1 : 0;
+    for (int32_t i = 1; i < options->target.ndim; i++) {
+        numbers *= options->target.dim[i];
+    }
+    return numbers;
+}
+
 static bool allocate(tuner *t, plan *best, plan *other) {
     const lamina__net_options *options = t->options;
     const size_t n = (size_t)t->n_layers;
     const int64_t pixels = options->batch * options->channels * options->height * options->width;
     t->images = lamina__calloc((size_t)pixels, sizeof *t->images);
     t->labels = lamina__calloc((size_t)options->batch, sizeof *t->labels);
+    t->numbers =
+        lamina__calloc((size_t)(options->batch * target_numbers(options)) + 1, sizeof *t->numbers);
     t->record = lamina__calloc(n, sizeof *t->record);
     t->layers = lamina__calloc(n, sizeof *t->layers);
     t->heavy = lamina__calloc(n, sizeof *t->heavy);
@@ -801,14 +817,15 @@ static bool allocate(tuner *t, plan *best, plan *other) {
     t->cost = lamina__calloc(n * LAMINA__N_PASSES, sizeof *t->cost);
     best->layers = lamina__calloc(n, sizeof *best->layers);
     other->layers = lamina__calloc(n, sizeof *other->layers);
-    if (t->images == NULL || t->labels == NULL || t->record == NULL || t->layers == NULL ||
-        t->heavy == NULL || t->like == NULL || t->least == NULL || t->cost == NULL ||
-        best->layers == NULL || other->layers == NULL) {
+    if (t->images == NULL || t->labels == NULL || t->numbers == NULL || t->record == NULL ||
+        t->layers == NULL || t->heavy == NULL || t->like == NULL || t->least == NULL ||
+        t->cost == NULL || best->layers == NULL || other->layers == NULL) {
         return false;
     }
     const lamina__stream stream = lamina__stream_make(1, LAMINA__RANDOM_INIT, 0, 0);
     lamina__stream_uniform(stream, 0, t->images, (size_t)pixels);
-    t->batch = (lamina__batch){.images = t->images, .labels = t->labels, .samples = options->batch};
+    t->batch = (lamina__batch){
+        .images = t->images, .labels = t->labels, .numbers = t->numbers, .samples = options->batch};
     return true;
 }
 
@@ -854,6 +871,7 @@ static bool measure_plan(const lamina__network *network, const lamina__net_optio
                           !lamina__net_is_stopped(options) && write_record(&t, &best, record);
     lamina__free(t.images);
     lamina__free(t.labels);
+    lamina__free(t.numbers);
     lamina__free(t.momentum);
     lamina__free(t.record);
     lamina__free(t.layers);

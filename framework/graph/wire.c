@@ -32,10 +32,6 @@ static size_t count_views(const lamina__net *net) {
     return tensors * ((size_t)net->parts + 1);
 }
 
-static bool is_loss_output(const lamina__net *net, const lamina__value *value) {
-    return net->loss >= 0 && value->producer == net->loss;
-}
-
 static lamina_status make_views(lamina__net *net, lamina_error *error) {
     net->n_views = count_views(net);
     net->views = lamina__calloc(net->n_views, sizeof *net->views);
@@ -46,7 +42,7 @@ static lamina_status make_views(lamina__net *net, lamina_error *error) {
     for (int32_t v = 0; v < net->n_values; v++) {
         lamina__value *value = &net->values[v];
         take_views(&list, &value->data, &value->shape);
-        if (value->gradient.store >= 0 || is_loss_output(net, value)) {
+        if (value->gradient.store >= 0 || value->loss >= 0) {
             take_views(&list, &value->gradient, &value->shape);
         }
     }
@@ -79,7 +75,8 @@ static char *scratch_of(const lamina__net *net, const lamina__layer *layer, int3
            (size_t)(lane / net->slices) * net->shard_scratch;
 }
 
-static void bind_views(lamina__net *net, lamina__views *views, int64_t samples) {
+/* given: where a tensor without a store begins, a loss's gradient. */
+static void bind_views(lamina__net *net, lamina__views *views, float *given, int64_t samples) {
     if (views->view == NULL) {
         return;
     }
@@ -89,8 +86,8 @@ static void bind_views(lamina__net *net, lamina__views *views, int64_t samples) 
         const int64_t begin = all ? 0 : lamina__part_begin(samples, p, net->parts);
         const int64_t end = all ? samples : lamina__part_begin(samples, p + 1, net->parts);
         view->shape.dim[0] = end - begin;
-        if (views->store < 0) { /* the loss's own gradient */
-            view->data = net->loss_gradient + begin;
+        if (views->store < 0) {
+            view->data = given + begin;
             continue;
         }
         const lamina__store *store = &net->stores[views->store];
@@ -110,27 +107,34 @@ static void bind_lane(lamina__net *net, lamina__layer *layer, int32_t l, int64_t
     io->batch = samples;
 }
 
+static float *loss_gradient(const lamina__net *net, int32_t loss) {
+    return loss < 0 ? NULL : net->loss_gradient + loss * net->options.batch;
+}
+
 void lamina__net_bind_samples(lamina__net *net, int64_t samples) {
     for (int32_t v = 0; v < net->n_values; v++) {
-        bind_views(net, &net->values[v].data, samples);
-        bind_views(net, &net->values[v].gradient, samples);
+        lamina__value *value = &net->values[v];
+        bind_views(net, &value->data, NULL, samples);
+        bind_views(net, &value->gradient, loss_gradient(net, value->loss), samples);
     }
     for (int32_t i = 0; i < net->n_layers; i++) {
         lamina__layer *layer = &net->layers[i];
         for (int32_t k = 0; k < layer->instance->n_in; k++) {
             if (layer->d_in_apart[k].store >= 0) {
-                bind_views(net, &layer->d_in_apart[k], samples);
+                bind_views(net, &layer->d_in_apart[k], NULL, samples);
             }
         }
         for (int32_t k = 0; k < layer->instance->n_saved; k++) {
-            bind_views(net, &layer->saved[k], samples);
+            bind_views(net, &layer->saved[k], NULL, samples);
         }
         for (int32_t l = 0; l < layer->n_lanes; l++) {
             bind_lane(net, layer, l, samples);
         }
     }
-    for (int64_t i = 0; i < samples; i++) {
-        net->loss_gradient[i] = (float)(1.0 / (double)samples);
+    for (int32_t l = 0; l < net->n_losses; l++) {
+        for (int64_t i = 0; i < samples; i++) {
+            loss_gradient(net, l)[i] = (float)(net->losses[l].weight / (double)samples);
+        }
     }
     net->bound_samples = samples;
 }
@@ -142,12 +146,16 @@ void lamina__net_bind_batch(lamina__net *net, const lamina__batch *batch) {
     const lamina__value *data = &net->values[LAMINA__VALUE_DATA];
     const lamina__value *target = &net->values[LAMINA__VALUE_TARGET];
     const int64_t size = lamina__shape_count(&data->shape) / data->shape.dim[0];
+    const int64_t target_size = lamina__shape_count(&target->shape) / target->shape.dim[0];
+    const bool labels = target->shape.dtype == LAMINA_I32;
     for (int32_t p = 0; p <= net->parts; p++) {
         const int64_t begin =
             p == net->parts ? 0 : lamina__part_begin(batch->samples, p, net->parts);
         /* Layers only read their inputs. */
         data->data.view[p].data = batch->images + begin * size;
-        target->data.view[p].data = (int32_t *)(uintptr_t)(batch->labels + begin);
+        target->data.view[p].data = labels
+                                        ? (void *)(uintptr_t)(batch->labels + begin)
+                                        : (void *)(uintptr_t)(batch->numbers + begin * target_size);
     }
     net->batch = batch;
 }
@@ -158,7 +166,7 @@ void lamina__net_bind_again(lamina__net *net, int32_t layer, bool again) {
         lamina__value *value = &net->values[net->layers[layer].value_out[k]];
         lamina__views views = value->data;
         views.store = again ? value->store_again : value->data.store;
-        bind_views(net, &views, net->bound_samples);
+        bind_views(net, &views, NULL, net->bound_samples);
     }
 }
 
@@ -212,6 +220,14 @@ static void point_weights(const lamina__net *net, const lamina__layer *layer, in
     }
 }
 
+/* The whole batch's target, for a loss or metric that has the data's. */
+static const lamina_tensor *target_of(const lamina__net *net, const lamina__layer *layer) {
+    const uint32_t flags = layer->instance->type->flags;
+    const bool takes = (flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0 &&
+                       layer->value_in[1] == LAMINA__VALUE_TARGET;
+    return takes ? &net->values[LAMINA__VALUE_TARGET].data.view[net->parts] : NULL;
+}
+
 static lamina_status wire_lane(lamina__net *net, lamina__layer *layer, int32_t l,
                                lamina_error *error) {
     lamina__lane *lane = &layer->lanes[l];
@@ -255,6 +271,7 @@ static lamina_status wire_lane(lamina__net *net, lamina__layer *layer, int32_t l
                            .d_weight = d_weight,
                            .packed = lane->packed,
                            .parts = 1,
+                           .target = target_of(net, layer),
                            .scratch = scratch_of(net, layer, l)};
     lamina__call_init(&lane->call, layer->instance, &lane->error);
     lane->call.openmp = net->openmp;
@@ -286,7 +303,7 @@ static lamina_status allocate(lamina__net *net, lamina_error *error) {
     }
     net->arena = lamina__alloc(lamina__net_memory(net).activations + 64);
     net->packed_block = lamina__alloc(net->packed_bytes + 64);
-    net->loss_gradient = lamina__calloc(batch, sizeof(float));
+    net->loss_gradient = lamina__calloc(batch * (size_t)net->n_losses + 1, sizeof(float));
     net->predictions = lamina__calloc(batch, sizeof(int32_t));
     net->weight_views = lamina__calloc((size_t)net->n_weights + 1, sizeof(lamina_tensor));
     net->state_views = lamina__calloc((size_t)net->n_states + 1, sizeof(lamina_tensor));

@@ -1,5 +1,16 @@
-/* Evaluation: loss and accuracy over a whole split, in its own order. */
+/* Evaluation: loss, accuracy and metrics over a whole split, in its own order. */
 #include "train/run.h"
+
+#include <math.h>
+
+double lamina__result_accuracy(const lamina__result *result) {
+    return result->labelled > 0 ? (double)result->correct / (double)result->labelled : (double)NAN;
+}
+
+double lamina__result_metric(const lamina__result *result, int32_t metric) {
+    return result->measured[metric] > 0 ? result->metrics[metric] / (double)result->measured[metric]
+                                        : (double)NAN;
+}
 
 lamina_status lamina__evaluate(lamina__net *net, const lamina__source *source,
                                const lamina__normalize *normalize, int64_t batch, int64_t classes,
@@ -24,12 +35,11 @@ lamina_status lamina__evaluate(lamina__net *net, const lamina__source *source,
         if (status != LAMINA_OK) {
             break;
         }
-        result->loss_sum += part.loss_sum;
-        result->correct += part.correct;
-        result->samples += part.samples;
+        lamina__result_add(result, &part);
         const int32_t *predicted = lamina__net_predictions(net);
         for (int64_t i = 0; confusion != NULL && i < next->samples; i++) {
-            if (predicted[i] >= 0 && predicted[i] < classes) { /* -1: its scores are no numbers */
+            if (lamina__net_counts_label(net, next->labels[i]) && predicted[i] >= 0 &&
+                predicted[i] < classes) { /* -1: its scores are no numbers */
                 confusion[next->labels[i] * classes + predicted[i]]++;
             }
         }

@@ -79,8 +79,9 @@ typedef struct lamina__prepare_options {
     bool measure;      /* a plan that is not in the cache is measured, and kept there */
     const char *cache; /* folder of measured plans, or NULL */
     const volatile int
-        *stop;        /* not 0: measuring ends, with LAMINA_ERROR_INTERRUPTED; NULL: never */
-    int64_t input[3]; /* channels, height, width: no source is opened; 0: those of the data */
+        *stop;           /* not 0: measuring ends, with LAMINA_ERROR_INTERRUPTED; NULL: never */
+    int64_t input[3];    /* channels, height, width: no source is opened; 0: those of the data */
+    lamina_shape target; /* with input: of targets that are numbers; ndim 0: labels */
 } lamina__prepare_options;
 
 lamina_status lamina__experiment_prepare(const lamina__experiment *,

@@ -27,6 +27,9 @@ static void add_times(lamina__text *line, const lamina__metrics_row *row) {
     add_number(line, "learning_rate", row->learning_rate);
     add_number(line, "images_per_second", round(row->images_per_second * 10) / 10);
     add_number(line, "seconds", round(row->seconds * 1000) / 1000);
+}
+
+static void end_line(lamina__text *line) {
     lamina__text_add_bytes(line, "}\n", 2);
 }
 
@@ -35,16 +38,23 @@ static void add_step_line(lamina__text *line, const lamina__metrics_row *row) {
                      row->epoch, row->step);
     add_number(line, "train_loss", row->loss);
     add_times(line, row);
+    end_line(line);
 }
 
+/* Without a test split its metrics are left out. */
 static void add_epoch_line(lamina__text *line, const lamina__metrics_row *train,
-                           const lamina__metrics_row *test) {
+                           const lamina__metrics_row *test, char *const *names, size_t n) {
     lamina__text_add(line, "{\"event\":\"epoch\",\"epoch\":%" PRId64 ",\"step\":%" PRId64,
                      train->epoch, train->step);
     add_number(line, "train_loss", train->loss);
     add_number(line, "test_loss", test ? test->loss : NAN);
     add_number(line, "test_accuracy", test ? test->accuracy : NAN);
     add_times(line, train);
+    for (size_t m = 0; test != NULL && m < n; m++) {
+        lamina__text_add(line, ",\"test_%s\":", names[m]); /* a layer's name needs no escapes */
+        lamina__text_add_double(line, test->metrics[m], true);
+    }
+    end_line(line);
 }
 
 /* ---- Writing ------------------------------------------------------------------------------- */
@@ -103,9 +113,10 @@ lamina_status lamina__metrics_step(lamina__metrics_log *log, const lamina__metri
 }
 
 lamina_status lamina__metrics_epoch(lamina__metrics_log *log, const lamina__metrics_row *train,
-                                    const lamina__metrics_row *test, lamina_error *error) {
+                                    const lamina__metrics_row *test, char *const *names, size_t n,
+                                    lamina_error *error) {
     log->line.length = 0;
-    add_epoch_line(&log->line, train, test);
+    add_epoch_line(&log->line, train, test, names, n);
     lamina_status status = write_line(log, error);
     if (status == LAMINA_OK && fdatasync(log->fd) != 0 && errno != EINVAL && errno != EROFS) {
         status = lamina__fail(error, LAMINA_ERROR_IO, "%s: cannot write to the disk: %s", log->path,
@@ -176,7 +187,8 @@ lamina_status lamina__metrics_rewind(const char *path, const lamina__progress *p
     }
     for (size_t i = 0; old.data == NULL && i < metrics[0].count; i++) {
         add_epoch_line(&kept, &metrics[0].rows[i],
-                       i < metrics[1].count ? &metrics[1].rows[i] : NULL);
+                       i < metrics[1].count ? &metrics[1].rows[i] : NULL, metrics[1].names,
+                       metrics[1].n_names);
     }
     if (kept.failed) {
         status = lamina__fail_memory(error, path);

@@ -23,8 +23,10 @@ void lamina__metrics_close(lamina__metrics_log *);
 /* row: of this step's batch. */
 lamina_status lamina__metrics_step(lamina__metrics_log *, const lamina__metrics_row *,
                                    lamina_error *);
-/* test: NULL without a test split. On the disk when this returns. */
+/* test: NULL without a test split. names: of its metrics, n of them. On the disk when this returns.
+ */
 lamina_status lamina__metrics_epoch(lamina__metrics_log *, const lamina__metrics_row *train,
-                                    const lamina__metrics_row *test, lamina_error *);
+                                    const lamina__metrics_row *test, char *const *names, size_t n,
+                                    lamina_error *);
 
 #endif

@@ -11,6 +11,24 @@
 
 static const char *const split_names[2] = {"train", "test"};
 
+/* But for the number of samples. */
+static bool same_targets(const lamina__source *a, const lamina__source *b) {
+    bool same = a->target.ndim == b->target.ndim;
+    for (int32_t i = 1; same && i < a->target.ndim; i++) {
+        same = a->target.dim[i] == b->target.dim[i];
+    }
+    return same;
+}
+
+/* "labels" or "numbers [50, 3]" */
+static const char *targets_text(const lamina__source *source, char *dst, size_t size) {
+    if (source->target.ndim > 0 && size > sizeof("numbers ")) {
+        strcpy(dst, "numbers ");
+        lamina__shape_text(&source->target, dst + strlen(dst), size - strlen(dst));
+    }
+    return dst;
+}
+
 static lamina_status open_sources(const lamina__experiment *experiment,
                                   const lamina__prepare_options *options,
                                   lamina__prepared *prepared, lamina_error *error) {
@@ -36,6 +54,13 @@ static lamina_status open_sources(const lamina__experiment *experiment,
         return lamina__fail(error, LAMINA_ERROR_USAGE,
                             "%s: the config has no data.test to test with; add it with --set",
                             experiment->path);
+    }
+    if (train != NULL && test != NULL && !same_targets(train, test)) {
+        char a[160] = "labels", b[160] = "labels";
+        return lamina__fail(error, LAMINA_ERROR_DATA,
+                            "%s: has %s as targets, but %s has %s; both splits need the same",
+                            test->description, targets_text(test, a, sizeof(a)), train->description,
+                            targets_text(train, b, sizeof(b)));
     }
     if (train != NULL && test != NULL &&
         (train->channels != test->channels || train->height != test->height ||
@@ -109,17 +134,22 @@ static lamina_status check_normalize(const lamina__experiment *experiment, int64
     return status;
 }
 
-/* Every label must have an output of its own. */
-static lamina_status check_labels(const lamina__source *source, int64_t classes,
+/* Every label must have an output of its own, in every loss and metric that takes labels. */
+static lamina_status check_labels(const lamina__source *source, const lamina__net *net,
                                   lamina_error *error) {
-    for (int64_t i = 0; source->classes > classes && i < source->count; i++) {
-        if (source->labels[i] >= classes) {
-            return lamina__fail(
-                error, LAMINA_ERROR_DATA,
-                "%s: label %d of sample %" PRId64 ", but the network's loss has %" PRId64
-                " outputs; give its last layer at least %" PRId64,
-                source->description, (int)source->labels[i], i, classes, source->classes);
+    for (int64_t i = 0; source->labels != NULL && i < source->count; i++) {
+        int64_t outputs = 0;
+        const int32_t layer = lamina__net_refuses_label(net, source->labels[i], &outputs);
+        if (layer < 0) {
+            continue;
         }
+        const bool loss = (lamina__net_layer(net, layer)->type->flags & LAMINA_IS_LOSS) != 0;
+        return lamina__fail(error, LAMINA_ERROR_DATA,
+                            "%s: label %d of sample %" PRId64 ", but the network's %s has %" PRId64
+                            " outputs; give the layer before it at least %" PRId64,
+                            source->description, (int)source->labels[i], i,
+                            loss ? "loss" : lamina__net_layer(net, layer)->name, outputs,
+                            source->classes);
     }
     return LAMINA_OK;
 }
@@ -133,6 +163,7 @@ static lamina__net_options net_options(const lamina__experiment *experiment,
         .height = any ? any->height : options->input[1],
         .width = any ? any->width : options->input[2],
         .batch = experiment->train.batch,
+        .target = any ? any->target : options->target,
         .threads = options->threads,
         .training = options->training,
         .recompute = experiment->train.recompute.count > 0,
@@ -146,6 +177,7 @@ static lamina__net_options net_options(const lamina__experiment *experiment,
         .stop = options->stop,
         .seed = (uint64_t)experiment->seed,
     };
+    net.target.dim[0] = net.target.ndim > 0 ? net.batch : 0;
     for (int split = 0; split < 2; split++) {
         const lamina__source *source = prepared->source[split];
         net.partial[split] = source ? source->count % net.batch : 0;
@@ -178,15 +210,14 @@ lamina_status lamina__experiment_prepare(const lamina__experiment *experiment,
     if (status != LAMINA_OK) {
         goto done;
     }
-    if (lamina__net_loss_layer(prepared->net) < 0 && (options->training || options->test_only)) {
+    if (lamina__net_n_losses(prepared->net) == 0 && (options->training || options->test_only)) {
         status = lamina__diag(diags, lamina__node_get(experiment->doc->root, "network"),
                               "the network has no loss; end it with \"- softmax_loss\"");
         goto done;
     }
     for (int split = 0; split < 2 && status == LAMINA_OK && !options->shapes_only; split++) {
         if (prepared->source[split] != NULL) {
-            status =
-                check_labels(prepared->source[split], lamina__net_classes(prepared->net), error);
+            status = check_labels(prepared->source[split], prepared->net, error);
         }
     }
 

@@ -68,6 +68,7 @@ static double learning_rate(const run *r, int64_t step) {
 static lamina__event make_event(const run *r, lamina__event_kind kind) {
     const lamina__progress *progress = &r->state.progress;
     int64_t batch = r->experiment->train.batch, count = train_count(r);
+    const bool classifies = lamina__net_label_loss(r->prepared.net) >= 0;
     double seen = progress->seen > 0 ? (double)progress->seen : NAN;
     return (lamina__event){
         .kind = kind,
@@ -76,8 +77,11 @@ static lamina__event make_event(const run *r, lamina__event_kind kind) {
         .step = progress->step,
         .steps_of_epoch = (count + batch - 1) / batch,
         .step_of_epoch = (progress->position + batch - 1) / batch,
+        .classifies = classifies,
         .train_loss = progress->loss_sum / seen,
-        .train_accuracy = (double)progress->correct / seen,
+        .train_accuracy = progress->labelled > 0
+                              ? (double)progress->correct / (double)progress->labelled
+                              : (double)NAN,
         .test_loss = NAN,
         .test_accuracy = NAN,
         .learning_rate = learning_rate(r, progress->step),
@@ -189,7 +193,7 @@ static lamina_status log_step(run *r, const lamina__result *result, double rate)
         .epoch = progress->epoch + 1,
         .step = progress->step,
         .loss = result->loss_sum / (double)result->samples,
-        .accuracy = (double)result->correct / (double)result->samples,
+        .accuracy = lamina__result_accuracy(result),
         .learning_rate = rate,
         .seconds = lamina__seconds() - r->began,
         .images_per_second = r->epoch_seconds > 0 ? (double)r->epoch_images / r->epoch_seconds : 0,
@@ -212,6 +216,7 @@ static lamina_status train_step(run *r, const lamina__batch *batch) {
     progress->position += batch->samples;
     progress->loss_sum += result.loss_sum;
     progress->correct += result.correct;
+    progress->labelled += result.labelled;
     progress->seen += result.samples;
     r->epoch_images += batch->samples;
     return log_step(r, &result, rate);
@@ -267,15 +272,22 @@ static lamina_status add_row(lamina__metrics *metrics, const lamina__metrics_row
     return LAMINA_OK;
 }
 
-/* Whether this epoch is the best so far: by the test split, without one by the training split. */
-static bool is_best(run *r, double accuracy) {
+/* Whether this epoch is the best so far: by the test split, without one by the training split; by
+ * accuracy, without one by loss. */
+static bool is_best(run *r, const lamina__event *event) {
     lamina__progress *progress = &r->state.progress;
-    if (accuracy <= progress->best_accuracy) {
-        return false;
+    const bool tested = r->prepared.source[1] != NULL;
+    const double accuracy = tested ? event->test_accuracy : event->train_accuracy;
+    const double loss = tested ? event->test_loss : event->train_loss;
+    const bool best =
+        event->classifies ? accuracy > progress->best_accuracy : !(loss >= progress->best_loss);
+    if (best && event->classifies) {
+        progress->best_accuracy = accuracy;
+    } else if (best) {
+        progress->best_loss = loss;
     }
-    progress->best_accuracy = accuracy;
-    progress->best_epoch = progress->epoch + 1;
-    return true;
+    progress->best_epoch = best ? progress->epoch + 1 : progress->best_epoch;
+    return best;
 }
 
 /* One row for each split there is, in memory for the checkpoints. */
@@ -291,6 +303,10 @@ static lamina_status add_rows(run *r, const lamina__event *event, lamina__metric
             .seconds = event->seconds,
             .images_per_second = split == 0 ? event->images_per_second : 0,
         };
+        for (size_t m = 0;
+             split == 1 && event->test_metrics != NULL && m < r->state.metrics[1].n_names; m++) {
+            rows[split].metrics[m] = event->test_metrics[m];
+        }
         if (r->prepared.source[split] != NULL) {
             status = add_row(&r->state.metrics[split], &rows[split], r->error);
         }
@@ -298,13 +314,19 @@ static lamina_status add_rows(run *r, const lamina__event *event, lamina__metric
     return status;
 }
 
-/* The event of an epoch that was trained to its end and tested with this result. */
-static lamina__event epoch_event(const run *r, const lamina__result *result) {
+/* The event of an epoch that was trained to its end and tested with this result. metrics: room for
+ * those of the test split. */
+static lamina__event epoch_event(const run *r, const lamina__result *result,
+                                 double metrics[LAMINA__MAX_METRICS]) {
     lamina__event event = make_event(r, LAMINA__EVENT_EPOCH);
     event.learning_rate = learning_rate(r, r->state.progress.step - 1); /* of its last step */
     if (r->prepared.source[1] != NULL) {
         event.test_loss = result->loss_sum / (double)result->samples;
-        event.test_accuracy = (double)result->correct / (double)result->samples;
+        event.test_accuracy = lamina__result_accuracy(result);
+        for (int32_t m = 0; m < LAMINA__MAX_METRICS; m++) {
+            metrics[m] = lamina__result_metric(result, m);
+        }
+        event.test_metrics = metrics;
     }
     return event;
 }
@@ -333,20 +355,23 @@ static lamina_status finish_epoch(run *r) {
     bool tested = r->prepared.source[1] != NULL;
     lamina__metrics_row rows[2];
     lamina__result result = {0};
+    double metrics[LAMINA__MAX_METRICS];
     lamina_status status = test(r, &result);
     if (status != LAMINA_OK) {
         return status;
     }
-    lamina__event event = epoch_event(r, &result);
+    lamina__event event = epoch_event(r, &result, metrics);
     status = add_rows(r, &event, rows);
     if (status != LAMINA_OK) {
         return status;
     }
-    event.best = is_best(r, tested ? event.test_accuracy : event.train_accuracy);
+    event.best = is_best(r, &event);
     progress->epoch++;
-    progress->position = progress->correct = progress->seen = 0;
+    progress->position = progress->correct = progress->labelled = progress->seen = 0;
     progress->loss_sum = 0;
-    status = lamina__metrics_epoch(&r->log, &rows[0], tested ? &rows[1] : NULL, r->error);
+    status =
+        lamina__metrics_epoch(&r->log, &rows[0], tested ? &rows[1] : NULL,
+                              r->state.metrics[1].names, r->state.metrics[1].n_names, r->error);
     if (status != LAMINA_OK) {
         return status;
     }
@@ -517,14 +542,38 @@ static lamina_status open_resumed(run *r, lamina__checkpoint_file **file,
     return status;
 }
 
+/* The rows that a checkpoint has become the run's, their metrics in the order of the net's. */
+static void take_metrics(run *r, lamina__checkpoint *stored) {
+    const lamina__net *net = r->prepared.net;
+    for (int split = 0; split < 2; split++) {
+        lamina__metrics *from = &stored->metrics[split], *to = &r->state.metrics[split];
+        to->rows = from->rows;
+        to->count = from->count;
+        to->capacity = from->capacity;
+        from->rows = NULL;
+        for (size_t row = 0; row < to->count; row++) {
+            double *metrics = to->rows[row].metrics, ordered[LAMINA__MAX_METRICS] = {0};
+            for (int32_t m = 0; split == 1 && m < lamina__net_n_metrics(net); m++) {
+                ordered[m] = (double)NAN;
+                for (size_t k = 0; k < from->n_names; k++) {
+                    const lamina__instance *layer =
+                        lamina__net_layer(net, lamina__net_metric_at(net, m));
+                    ordered[m] = strcmp(from->names[k], layer->name) == 0 ? metrics[k] : ordered[m];
+                }
+            }
+            memcpy(metrics, ordered, sizeof(ordered));
+        }
+    }
+}
+
 /* Opens the data, builds the net, and puts the checkpoint into it. */
 static lamina_status build(run *r, lamina__diags *diags) {
     lamina__checkpoint_file *file = NULL;
     lamina__checkpoint stored = {0};
     lamina_status status = LAMINA_OK;
     const char *path = r->resumed_from;
-    r->state.progress =
-        (lamina__progress){.seed = (uint64_t)r->experiment->seed, .best_accuracy = -1};
+    r->state.progress = (lamina__progress){
+        .seed = (uint64_t)r->experiment->seed, .best_accuracy = -1, .best_loss = (double)NAN};
     if (path != NULL) {
         status = open_resumed(r, &file, &stored);
         if (status == LAMINA_OK) {
@@ -556,9 +605,8 @@ static lamina_status build(run *r, lamina__diags *diags) {
     }
     if (status == LAMINA_OK && path != NULL) {
         r->state.progress = stored.progress;
-        memcpy(r->state.metrics, stored.metrics, sizeof(stored.metrics));
-        memset(stored.metrics, 0, sizeof(stored.metrics)); /* ours now */
-        if (r->options->resume_from == NULL) {             /* it is last.h5 itself */
+        take_metrics(r, &stored);
+        if (r->options->resume_from == NULL) { /* it is last.h5 itself */
             note_saved(r);
         }
     }
@@ -576,6 +624,12 @@ static void describe(run *r) {
     r->state.config_origin = r->experiment->path;
     r->state.optimizer = (char *)lamina__optimizer_config_name(&r->experiment->optimizer);
     r->state.threads = lamina__net_threads(r->prepared.net);
+    const lamina__net *net = r->prepared.net;
+    lamina__metrics *tested = &r->state.metrics[1];
+    tested->n_names = r->prepared.source[1] != NULL ? (size_t)lamina__net_n_metrics(net) : 0;
+    for (size_t m = 0; m < tested->n_names; m++) {
+        tested->names[m] = lamina__net_layer(net, lamina__net_metric_at(net, (int32_t)m))->name;
+    }
     for (int split = 0; split < 2; split++) {
         const lamina__source *source = r->prepared.source[split];
         if (source != NULL) {

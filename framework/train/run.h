@@ -22,8 +22,10 @@ typedef struct lamina__event {
     int64_t step;                      /* steps done in all */
     int64_t steps_of_epoch;            /* in a whole epoch */
     int64_t step_of_epoch;             /* done */
+    bool classifies;                   /* there is an accuracy: a loss takes labels */
     double train_loss, train_accuracy; /* mean over this epoch so far */
     double test_loss, test_accuracy;   /* EPOCH; NaN without a test split */
+    const double *test_metrics;        /* EPOCH: of the net's metrics; NULL without a test split */
     double learning_rate, images_per_second, seconds;
     bool best; /* EPOCH: the best so far */
     bool resumed;
@@ -53,8 +55,13 @@ typedef struct lamina__run_options {
 lamina_status lamina__run(const lamina__experiment *, const lamina__run_options *, lamina__diags *,
                           lamina_error *);
 
-/* Loss and accuracy over a whole source, in order. confusion: classes x classes counts, rows by
- * label, or NULL. stop: as above, or NULL; LAMINA_ERROR_INTERRUPTED between two batches. */
+/* The mean of what a result counted; NaN where it counted nothing. */
+double lamina__result_accuracy(const lamina__result *);
+double lamina__result_metric(const lamina__result *, int32_t metric);
+
+/* Sums over a whole source, in order. confusion: classes x classes counts, rows by label, or NULL
+ * (and where no loss takes labels). stop: as above, or NULL; LAMINA_ERROR_INTERRUPTED between two
+ * batches. */
 lamina_status lamina__evaluate(lamina__net *, const lamina__source *, const lamina__normalize *,
                                int64_t batch, int64_t classes, int64_t *confusion,
                                const volatile int *stop, lamina__result *, lamina_error *);

@@ -202,12 +202,29 @@ static inline bool saved_net_equal(const saved_net *a, const saved_net *b) {
     return equal;
 }
 
+static inline lamina__metrics_row saved_row(const double v[7]) {
+    return (lamina__metrics_row){.epoch = (int64_t)v[0],
+                                 .step = (int64_t)v[1],
+                                 .loss = v[2],
+                                 .accuracy = v[3],
+                                 .learning_rate = v[4],
+                                 .seconds = v[5],
+                                 .images_per_second = v[6]};
+}
+
 /* What training would hand over. */
 static inline lamina__checkpoint saved_checkpoint(void) {
-    static lamina__metrics_row train[3] = {{1, 10, 2.5, 0.25, 0.01, 1.5, 100},
-                                           {2, 20, 1.5, 0.50, 0.01, 1.25, 120},
-                                           {3, 30, 0.5, 0.75, 0.005, 1.125, 110}};
-    static lamina__metrics_row test[1] = {{3, 30, 0.625, 0.7, 0.005, 0.5, 200}};
+    static lamina__metrics_row train[3], test[1];
+    const double train_rows[3][7] = {{1, 10, 2.5, 0.25, 0.01, 1.5, 100},
+                                     {2, 20, 1.5, 0.50, 0.01, 1.25, 120},
+                                     {3, 30, 0.5, 0.75, 0.005, 1.125, 110}};
+    const double test_row[7] = {3, 30, 0.625, 0.7, 0.005, 0.5, 200};
+    for (int i = 0; i < 3; i++) {
+        train[i] = saved_row(train_rows[i]);
+    }
+    test[0] = saved_row(test_row);
+    test[0].metrics[0] = 0.9;
+    test[0].metrics[1] = 0.125;
     return (lamina__checkpoint){
         .config_source = (char *)(uintptr_t) "seed: 1\nnetwork: []\n",
         .config_resolved = (char *)(uintptr_t) "seed: 1 # resolved\n",
@@ -220,12 +237,19 @@ static inline lamina__checkpoint saved_checkpoint(void) {
                      .loss_sum = 0.1,
                      .correct = 2,
                      .seen = 4,
+                     .labelled = 3,
                      .best_accuracy = 0.7,
+                     .best_loss = 0.25,
                      .best_epoch = 3,
                      .seconds = 3.875},
         .data = {{(char *)(uintptr_t) "data/train", 40, 0xfedcba9876543210u},
                  {(char *)(uintptr_t) "data/test", 10, 17}},
-        .metrics = {{train, 3, 3}, {test, 1, 1}},
+        .metrics = {{.rows = train, .count = 3, .capacity = 3},
+                    {.rows = test,
+                     .count = 1,
+                     .capacity = 1,
+                     .names = {(char *)(uintptr_t) "top5", (char *)(uintptr_t) "mae"},
+                     .n_names = 2}},
     };
 }
 

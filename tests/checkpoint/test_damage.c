@@ -250,6 +250,10 @@ static void missing_step(hid_t f) {
 static void other_step(hid_t f) {
     set_int(f, "/optimizer", "step", 7);
 }
+static void more_labels_than_seen(hid_t f) {
+    set_int(f, "/progress", "labelled", 5);
+}
+
 static void more_correct_than_seen(hid_t f) {
     set_int(f, "/progress", "correct", 5);
 }
@@ -428,7 +432,8 @@ static const change changes[] = {
     {"two epochs", array_attribute, "/progress/epoch: has 2 values instead of one"},
     {"missing step", missing_step, "/progress/step: this attribute is missing"},
     {"another step", other_step, "/optimizer/step: is 7, but /progress/step is 31"},
-    {"more correct than seen", more_correct_than_seen, "/progress/correct: is 5, of 4"},
+    {"more correct than seen", more_correct_than_seen, "/progress/correct: is 5, of 3"},
+    {"more labels than seen", more_labels_than_seen, "/progress/labelled: is 5, of 4"},
     {"position behind the end", position_behind_the_end,
      "position 41 is behind the last of the 40"},
     {"no samples", no_samples, "/data/train/samples: is 0"},

@@ -88,7 +88,7 @@ static void test_progress_and_metrics(void) {
     d.progress.step = 32;
     d.progress.loss_sum = 0.25;
     rows[1].loss = 2;
-    d.metrics[0] = (lamina__metrics){rows, 2, 2};
+    d.metrics[0] = (lamina__metrics){.rows = rows, .count = 2, .capacity = 2};
     d.optimizer = (char *)(uintptr_t) "adam";
     const char *b = save_as(folder, "b.h5", n, &d, 2);
     CU_ASSERT_EQUAL(diff(a, b, &said), 5);
@@ -182,9 +182,35 @@ static void test_show(void) {
     saved_net_free(n);
 }
 
+/* Columns of layers are compared by name, whatever their order. */
+static void test_layer_metrics(void) {
+    const char *folder = test_tmpdir();
+    saved_net *n = saved_net_make(saved_layers, keeper_type(3, true));
+    const char *said = NULL;
+    lamina__checkpoint c = saved_checkpoint(), d = saved_checkpoint();
+    const char *a = save_as(folder, "a.h5", n, &c, 2);
+    lamina__metrics_row row = c.metrics[1].rows[0];
+    d.metrics[1].rows = &row;
+    d.metrics[1].names[0] = c.metrics[1].names[1];
+    d.metrics[1].names[1] = c.metrics[1].names[0];
+    row.metrics[0] = c.metrics[1].rows[0].metrics[1];
+    row.metrics[1] = c.metrics[1].rows[0].metrics[0];
+    const char *b = save_as(folder, "b.h5", n, &d, 2);
+    CU_ASSERT_EQUAL(diff(a, b, &said), 0);
+    row.metrics[0] = 0.25;
+    d.metrics[1].names[1] = (char *)(uintptr_t) "other";
+    b = save_as(folder, "b.h5", n, &d, 2);
+    CU_ASSERT_EQUAL(diff(a, b, &said), 3);
+    TEST_TEXT(said, "metrics/test/mae: 1 of 1 rows differ, the first is number 0; largest "
+                    "difference 0.125, relative 0.5\n"
+                    "metrics/test/top5: only in the first\n"
+                    "metrics/test/other: only in the second\n");
+    saved_net_free(n);
+}
+
 LAMINA_TESTS({"the same", test_same}, {"tensors", test_tensors},
              {"negative zero is a difference", test_negative_zero_is_a_difference},
              {"progress and metrics", test_progress_and_metrics},
-             {"only in one of them", test_one_sided},
+             {"metrics of layers", test_layer_metrics}, {"only in one of them", test_one_sided},
              {"notes do not count", test_notes_do_not_count}, {"unreadable", test_unreadable},
              {"show", test_show})

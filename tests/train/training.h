@@ -24,12 +24,33 @@
     "%s\n"                                                                                         \
     "%s\n"
 
-/* Reads it; NULL, and a failed test with the diagnostics printed, when it is wrong. */
-static inline lamina__experiment *training_experiment(const char *train, const char *more) {
-    char text[4096];
+/* The same steps with three numbers to learn for each image, two losses and two metrics. Two printf
+ * arguments: the test split (a line, or ""), and what goes into `train:`. */
+#define REGRESSION_CONFIG                                                                          \
+    "seed: 5\n"                                                                                    \
+    "data:\n"                                                                                      \
+    "  train: {type: synthetic, samples: 40, height: 8, width: 8, targets: 3}\n"                   \
+    "%s\n"                                                                                         \
+    "  normalize: {mean: 0.5, std: 0.25}\n"                                                        \
+    "network:\n"                                                                                   \
+    "  - linear: {name: fc1, units: 10}\n"                                                         \
+    "  - tanh\n"                                                                                   \
+    "  - linear: {name: fc2, units: 3}\n"                                                          \
+    "  - mse_loss\n"                                                                               \
+    "  - smooth_l1_loss: {loss_weight: 0.5}\n"                                                     \
+    "  - mean_absolute_error: {name: mae}\n"                                                       \
+    "  - mean_absolute_error: {name: away, from: [fc2, fc2]}\n"                                    \
+    "train:\n"                                                                                     \
+    "  batch: 12\n"                                                                                \
+    "%s\n"
+
+#define REGRESSION_TEST                                                                            \
+    "  test: {type: synthetic, samples: 10, first: 40, height: 8, width: 8, targets: 3}"
+
+/* NULL, and a failed test with the diagnostics printed, when it is wrong. */
+static inline lamina__experiment *training_read(const char *text) {
     lamina__diags diags = {0};
     lamina__experiment *experiment = NULL;
-    snprintf(text, sizeof(text), TRAINING_CONFIG, train, more);
     const lamina__experiment_options options = {.text = text};
     if (lamina__experiment_read("test.yaml", &options, &experiment, &diags) != LAMINA_OK) {
         for (size_t i = 0; i < diags.kept; i++) {
@@ -39,6 +60,18 @@ static inline lamina__experiment *training_experiment(const char *train, const c
     }
     lamina__diags_free(&diags);
     return experiment;
+}
+
+static inline lamina__experiment *training_experiment(const char *train, const char *more) {
+    char text[4096];
+    snprintf(text, sizeof(text), TRAINING_CONFIG, train, more);
+    return training_read(text);
+}
+
+static inline lamina__experiment *training_regression(const char *test, const char *train) {
+    char text[4096];
+    snprintf(text, sizeof(text), REGRESSION_CONFIG, test, train);
+    return training_read(text);
 }
 
 #endif
