@@ -43,7 +43,15 @@
     X(slice)                                                                                       \
     X(flatten)                                                                                     \
     X(reshape)                                                                                     \
-    X(softmax_loss)
+    X(softmax_loss)                                                                                \
+    X(nll_loss)                                                                                    \
+    X(mse_loss)                                                                                    \
+    X(l1_loss)                                                                                     \
+    X(smooth_l1_loss)                                                                              \
+    X(bce_loss)                                                                                    \
+    X(hinge_loss)                                                                                  \
+    X(accuracy)                                                                                    \
+    X(mean_absolute_error)
 
 /* NULL-terminated. */
 extern const lamina_layer_type *const lamina__builtin_layers[];

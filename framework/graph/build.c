@@ -330,14 +330,16 @@ static lamina_status list_loss(lamina__net *net, int32_t i, lamina_error *error)
     return LAMINA_OK;
 }
 
-/* It is never trained, so it must have nothing to learn. */
-static lamina_status check_eval_only(const lamina__layer *layer, lamina_error *error) {
-    if (!layer->eval_only || layer->instance->n_weights + layer->instance->n_states == 0) {
+/* It is never trained, so it must have nothing to learn, or nothing that it should. */
+static lamina_status check_eval_only(const lamina__net *net, int32_t i, lamina_error *error) {
+    const lamina__layer *layer = &net->layers[i];
+    const bool learns = layer->instance->n_weights + layer->instance->n_states > 0;
+    if (!layer->eval_only || !learns || layer->frozen || layer->spec->owner != i) {
         return LAMINA_OK;
     }
     return lamina__fail(error, LAMINA_ERROR_SHAPE,
                         "layer \"%s\" (%s): only metrics read its output, so its weights would not "
-                        "be trained; let a loss read it, or remove it",
+                        "be trained; let a loss read it, freeze it, or remove it",
                         layer->spec->name, layer->instance->type->name);
 }
 
@@ -388,14 +390,14 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
     if (status == LAMINA_OK) {
         status = check_shared(net, layer, error);
     }
+    layer->frozen = net->network->layers[spec->owner].keys.frozen;
     if (status == LAMINA_OK) {
-        status = check_eval_only(layer, error);
+        status = check_eval_only(net, i, error);
     }
     if (status != LAMINA_OK) {
         return status;
     }
 
-    layer->frozen = net->network->layers[spec->owner].keys.frozen;
     layer->backward = training &&
                       (layer->backward || (layer->instance->n_weights > 0 && !layer->frozen));
     if (layer->backward && (type->flags & LAMINA_NO_BACKWARD) != 0) {

@@ -351,7 +351,7 @@ void lamina__net_weights_changed(lamina__net *net) {
 
 /* A frozen layer with running state is called as in evaluation, so that the state stays. */
 static void set_call(lamina__net *net, int32_t step_phase, int64_t step) {
-    net->phase = phase;
+    net->phase = step_phase;
     for (int32_t i = 0; i < net->n_layers; i++) {
         const bool still = net->layers[i].frozen && net->layers[i].instance->n_states > 0;
         const int32_t phase = still ? LAMINA_EVAL : step_phase;

@@ -589,7 +589,7 @@ static void wrong_shapes_are_named(void) {
         {"- linear: {units: 4}\n- softmax_loss\n", "the data has 5 classes, the network 4 outputs"},
         {"- relu: {from: target}\n- linear: {units: 5}\n- softmax_loss\n",
          "input 1 must be float32 values, not labels"},
-        {"- linear: {name: x, units: 5}\n- softmax_loss: {from: [x, x]}\n",
+        {"- linear: {name: x, units: 5}\n- nll_loss: {from: [x, x]}\n",
          "input 2 must be the target's labels"},
         {"- test_wrong: {does: weight_size}\n- linear: {units: 5}\n- softmax_loss\n",
          "struct_size is 0; set it to sizeof(lamina_weight)"},
