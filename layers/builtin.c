@@ -18,6 +18,7 @@ const lamina__layer_group lamina__layer_groups[] = {
     {"Dropout", "dropout"},
     {"Several inputs, other shapes", "add"},
     {"Losses", "softmax_loss"},
+    {"Metrics", "accuracy"},
     {NULL, NULL},
 };
 #endif

@@ -19,7 +19,8 @@ static void check_keys(const lamina__node *root, lamina__diags *diags) {
         }
         if (!known) {
             lamina__diag(diags, root->keys[i],
-                         "unknown key \"%s\"; a case has input, target, params, range and phase", key);
+                         "unknown key \"%s\"; a case has input, target, params, range and phase",
+                         key);
         }
     }
 }

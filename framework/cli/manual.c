@@ -82,7 +82,8 @@ static void add_node(const lamina__node *node, lamina__text *text) {
 static void add_config(const lamina_layer_type *type, const lamina__case *made,
                        lamina__text *text) {
     const lamina__node *params = lamina__node_get(made->doc->root, "params");
-    const int32_t n_from = type->flags & LAMINA_IS_LOSS ? 1 : made->n_in;
+    const bool has_target = (type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
+    const int32_t n_from = has_target ? 1 : made->n_in;
     const size_t n_params = params != NULL ? params->count : 0;
     lamina__text_add(text, "%s", type->name);
     if (n_from < 2 && n_params == 0) {
@@ -222,12 +223,15 @@ static lamina_status print_examples(const lamina__type_entry *entry, lamina_erro
 static void print_inputs(const lamina_layer_type *type) {
     if (type->flags & LAMINA_IS_LOSS) {
         printf("A loss: takes the prediction and its target, gives the loss of each sample");
+    } else if (type->flags & LAMINA_IS_METRIC) {
+        printf("A metric: takes the prediction and its target; the mean of its values is reported, "
+               "and it runs in evaluation only");
     } else if (type->min_in == type->max_in) {
         printf("Takes %d input%s", (int)type->min_in, type->min_in == 1 ? "" : "s");
     } else {
         printf("Takes %d to %d inputs", (int)type->min_in, (int)type->max_in);
     }
-    if (!(type->flags & LAMINA_IS_LOSS)) {
+    if (!(type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC))) {
         printf(", gives %d output%s", (int)type->n_out, type->n_out == 1 ? "" : "s");
     }
     printf(".");

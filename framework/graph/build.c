@@ -398,8 +398,8 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
         return status;
     }
 
-    layer->backward = training &&
-                      (layer->backward || (layer->instance->n_weights > 0 && !layer->frozen));
+    layer->backward =
+        training && (layer->backward || (layer->instance->n_weights > 0 && !layer->frozen));
     if (layer->backward && (type->flags & LAMINA_NO_BACKWARD) != 0) {
         return lamina__fail(error, LAMINA_ERROR_SHAPE,
                             "layer \"%s\" (%s): has no backward pass, so what is before it cannot "

@@ -159,7 +159,7 @@ struct lamina__net {
     size_t n_views;
 
     /* The step. */
-    int32_t phase; /* of the call that is set; frozen layers are told evaluation always */
+    int32_t phase;         /* of the call that is set; frozen layers are told evaluation always */
     int64_t bound_samples; /* batch size the views are set for */
     const lamina__batch *batch;
     bool packed_fresh;

@@ -265,8 +265,7 @@ static bool place_gradients(lamina__net *net) {
                 extend(&net->stores[in->gradient.store], end, -1);
                 continue;
             }
-            in->gradient.store =
-                lamina__plan_add_store(net, place, &in->shape, in_step(now, end));
+            in->gradient.store = lamina__plan_add_store(net, place, &in->shape, in_step(now, end));
             if (in->gradient.store < 0) {
                 return false;
             }
@@ -318,7 +317,8 @@ static size_t lowest_offset(const lamina__net *net, const int32_t *placed, int32
         for (int32_t p = 0; p < n_placed; p++) {
             const lamina__store *other = &net->stores[placed[p]];
             const size_t other_end = other->offset + store_bytes(net, other);
-            if (overlap_in_time(&s->life, &other->life) && best < other_end && other->offset < best + bytes) {
+            if (overlap_in_time(&s->life, &other->life) && best < other_end &&
+                other->offset < best + bytes) {
                 best = other_end;
                 moved = true;
             }

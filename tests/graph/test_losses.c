@@ -736,14 +736,14 @@ static void what_is_refused(void) {
          "- linear: {name: a, units: 4}\n- softmax_loss\n"
          "- linear: {name: extra, units: 4, from: a}\n- accuracy\n",
          "layer \"extra\" (linear): only metrics read its output, so its weights would not be "
-         "trained; let a loss read it, or remove it"},
+         "trained; let a loss read it, freeze it, or remove it"},
         {0,
          "- linear: {name: a, units: 4}\n- softmax_loss\n- linear: {name: b, units: 4, from: a}\n",
          "layer \"b\" (linear): nothing uses its output"},
         {0, "- linear: {units: 4, loss_weight: 2}\n- softmax_loss\n",
          "net.yaml:1:35: error: layer \"linear1\" (linear): only a loss has a loss_weight"},
         {0, "- linear: {units: 4}\n- softmax_loss: {loss_weight: -1}\n",
-         "layer \"softmax_loss1\" (softmax_loss): loss_weight must be >= 0, got -1"},
+         "layer \"softmax_loss1\" (softmax_loss): \"loss_weight\": must be >= 0, got -1"},
         {0, "- linear: {units: 4}\n- softmax_loss: {loss_weight: much}\n", "expected a number"},
         {0, "- linear: {units: 4}\n- softmax_loss\n- accuracy: {name: loss}\n",
          "a metric cannot be called \"loss\": metrics.jsonl has a test_loss already"},
