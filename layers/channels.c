@@ -6,7 +6,7 @@
 
 enum { FIRST = 8 }; /* pixels whose mean the sums begin with */
 
-/* Bodies of loops, compiled with and without the relu behind them. */
+/* Bodies of loops, compiled with and without bounds. */
 #define BODY __attribute__((always_inline)) static inline
 
 void LAMINA__REAL_NAME(channels_widen)(const lamina__channels *rows, lamina_real *wide) {
@@ -85,33 +85,34 @@ void LAMINA__REAL_NAME(channels_moments)(const lamina__channels *rows, const lam
     fold(rows, square);
 }
 
-/* ---- With a relu behind ------------------------------------------------------------------- */
+/* ---- Bounds -------------------------------------------------------------------------------- */
 
 /* A NaN stays one. */
-BODY lamina_real positive(lamina_real y) {
-    return y < 0 ? 0 : y;
+BODY lamina_real inside(const int bounded, lamina_real least, lamina_real most, lamina_real y) {
+    return !bounded ? y : y < least ? least : y > most ? most : y;
 }
 
-/* What comes back through the relu of a y that is not kept, `a` being x - mean. */
-BODY lamina_real passed(const int relu, lamina_real a, lamina_real scale, lamina_real bias,
+/* What comes back through the bounds of the unbounded y, which is not kept. */
+BODY lamina_real passed(const int bounded, lamina_real least, lamina_real most, lamina_real y,
                         lamina_real dy) {
-    return relu && a * scale + bias <= 0 ? 0 : dy;
+    return bounded && (y <= least || y >= most) ? 0 : dy;
 }
 
 /* ---- Products ------------------------------------------------------------------------------ */
 
-BODY void add_products(const int relu, const lamina__channel_map *map, const lamina_real *x,
+BODY void add_products(const int bounded, const lamina__channel_map *map, const lamina_real *x,
                        const lamina_real *dy, int64_t n, int64_t width, lamina_real *restrict sum,
                        lamina_real *restrict product) {
     const lamina_real *restrict mean = map->mean;
     const lamina_real *restrict scale = map->scale, *restrict bias = map->bias;
+    const lamina_real least = map->bounds.least, most = map->bounds.most;
     for (; n >= 2; n -= 2, x += 2 * width, dy += 2 * width) {
         const lamina_real *x1 = x + width, *dy1 = dy + width;
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) {
             const lamina_real a = x[i] - mean[i], b = x1[i] - mean[i];
-            const lamina_real da = passed(relu, a, scale[i], bias[i], dy[i]);
-            const lamina_real db = passed(relu, b, scale[i], bias[i], dy1[i]);
+            const lamina_real da = passed(bounded, least, most, a * scale[i] + bias[i], dy[i]);
+            const lamina_real db = passed(bounded, least, most, b * scale[i] + bias[i], dy1[i]);
             sum[i] += da + db;
             product[i] += da * a + db * b;
         }
@@ -120,7 +121,7 @@ BODY void add_products(const int relu, const lamina__channel_map *map, const lam
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) {
             const lamina_real a = x[i] - mean[i];
-            const lamina_real da = passed(relu, a, scale[i], bias[i], dy[i]);
+            const lamina_real da = passed(bounded, least, most, a * scale[i] + bias[i], dy[i]);
             sum[i] += da;
             product[i] += da * a;
         }
@@ -135,9 +136,9 @@ static void add_products_plain(const lamina__channel_map *map, const lamina_real
 }
 
 LAMINA__VECTOR_CLONES
-static void add_products_relu(const lamina__channel_map *map, const lamina_real *x,
-                              const lamina_real *dy, int64_t n, int64_t width, lamina_real *sum,
-                              lamina_real *product) {
+static void add_products_bounded(const lamina__channel_map *map, const lamina_real *x,
+                                 const lamina_real *dy, int64_t n, int64_t width, lamina_real *sum,
+                                 lamina_real *product) {
     add_products(1, map, x, dy, n, width, sum, product);
 }
 
@@ -149,9 +150,9 @@ void LAMINA__REAL_NAME(channels_products)(const lamina__channels *rows,
     const int64_t at = whole * rows->width;
     clear(sum, rows->width);
     clear(product, rows->width);
-    if (map->relu) {
-        add_products_relu(map, x, dy, whole, rows->width, sum, product);
-        add_products_relu(map, x + at, dy + at, 1, rest, sum, product);
+    if (map->bounds.bounded) {
+        add_products_bounded(map, x, dy, whole, rows->width, sum, product);
+        add_products_bounded(map, x + at, dy + at, 1, rest, sum, product);
     } else {
         add_products_plain(map, x, dy, whole, rows->width, sum, product);
         add_products_plain(map, x + at, dy + at, 1, rest, sum, product);
@@ -162,10 +163,11 @@ void LAMINA__REAL_NAME(channels_products)(const lamina__channels *rows,
 
 /* ---- Maps ---------------------------------------------------------------------------------- */
 
-BODY void map_rows(const int relu, const lamina__channel_map *map, const lamina_real *restrict x,
+BODY void map_rows(const int bounded, const lamina__channel_map *map, const lamina_real *restrict x,
                    lamina_real *restrict y, int64_t n, int64_t width) {
     const lamina_real *restrict mean = map->mean;
     const lamina_real *restrict scale = map->scale, *restrict bias = map->bias;
+    const lamina_real least = map->bounds.least, most = map->bounds.most;
     for (; n >= 2; n -= 2, x += 2 * width, y += 2 * width) {
         const lamina_real *x1 = x + width;
         lamina_real *y1 = y + width;
@@ -173,15 +175,15 @@ BODY void map_rows(const int relu, const lamina__channel_map *map, const lamina_
         for (int64_t i = 0; i < width; i++) {
             const lamina_real z = (x[i] - mean[i]) * scale[i] + bias[i];
             const lamina_real z1 = (x1[i] - mean[i]) * scale[i] + bias[i];
-            y[i] = relu ? positive(z) : z;
-            y1[i] = relu ? positive(z1) : z1;
+            y[i] = inside(bounded, least, most, z);
+            y1[i] = inside(bounded, least, most, z1);
         }
     }
     for (; n > 0; n--, x += width, y += width) {
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) {
             const lamina_real z = (x[i] - mean[i]) * scale[i] + bias[i];
-            y[i] = relu ? positive(z) : z;
+            y[i] = inside(bounded, least, most, z);
         }
     }
 }
@@ -193,8 +195,8 @@ static void map_rows_plain(const lamina__channel_map *map, const lamina_real *x,
 }
 
 LAMINA__VECTOR_CLONES
-static void map_rows_relu(const lamina__channel_map *map, const lamina_real *x, lamina_real *y,
-                          int64_t n, int64_t width) {
+static void map_rows_bounded(const lamina__channel_map *map, const lamina_real *x, lamina_real *y,
+                             int64_t n, int64_t width) {
     map_rows(1, map, x, y, n, width);
 }
 
@@ -203,20 +205,21 @@ void LAMINA__REAL_NAME(channels_forward)(const lamina__channels *rows,
                                          lamina_real *y, int64_t pixels) {
     const int64_t whole = pixels / rows->pixels, rest = pixels % rows->pixels * rows->channels;
     const int64_t at = whole * rows->width;
-    if (map->relu) {
-        map_rows_relu(map, x, y, whole, rows->width);
-        map_rows_relu(map, x + at, y + at, 1, rest);
+    if (map->bounds.bounded) {
+        map_rows_bounded(map, x, y, whole, rows->width);
+        map_rows_bounded(map, x + at, y + at, 1, rest);
     } else {
         map_rows_plain(map, x, y, whole, rows->width);
         map_rows_plain(map, x + at, y + at, 1, rest);
     }
 }
 
-BODY void back_rows(const int relu, const lamina__channel_map *map, const lamina_real *restrict x,
-                    const lamina_real *restrict dy, lamina_real *restrict dx, int64_t n,
-                    int64_t width) {
+BODY void back_rows(const int bounded, const lamina__channel_map *map,
+                    const lamina_real *restrict x, const lamina_real *restrict dy,
+                    lamina_real *restrict dx, int64_t n, int64_t width) {
     const lamina_real *restrict mean = map->mean;
     const lamina_real *restrict scale = map->scale, *restrict bias = map->bias;
+    const lamina_real least = map->bounds.least, most = map->bounds.most;
     const lamina_real *restrict slope = map->slope, *restrict offset = map->offset;
     for (; n >= 2; n -= 2, x += 2 * width, dy += 2 * width, dx += 2 * width) {
         const lamina_real *x1 = x + width, *dy1 = dy + width;
@@ -224,8 +227,8 @@ BODY void back_rows(const int relu, const lamina__channel_map *map, const lamina
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) {
             const lamina_real a = x[i] - mean[i], b = x1[i] - mean[i];
-            const lamina_real da = passed(relu, a, scale[i], bias[i], dy[i]);
-            const lamina_real db = passed(relu, b, scale[i], bias[i], dy1[i]);
+            const lamina_real da = passed(bounded, least, most, a * scale[i] + bias[i], dy[i]);
+            const lamina_real db = passed(bounded, least, most, b * scale[i] + bias[i], dy1[i]);
             dx[i] = da * scale[i] + (a * slope[i] + offset[i]);
             dx1[i] = db * scale[i] + (b * slope[i] + offset[i]);
         }
@@ -234,7 +237,7 @@ BODY void back_rows(const int relu, const lamina__channel_map *map, const lamina
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) {
             const lamina_real a = x[i] - mean[i];
-            const lamina_real da = passed(relu, a, scale[i], bias[i], dy[i]);
+            const lamina_real da = passed(bounded, least, most, a * scale[i] + bias[i], dy[i]);
             dx[i] = da * scale[i] + (a * slope[i] + offset[i]);
         }
     }
@@ -247,22 +250,23 @@ static void back_rows_plain(const lamina__channel_map *map, const lamina_real *x
 }
 
 LAMINA__VECTOR_CLONES
-static void back_rows_relu(const lamina__channel_map *map, const lamina_real *x,
-                           const lamina_real *dy, lamina_real *dx, int64_t n, int64_t width) {
+static void back_rows_bounded(const lamina__channel_map *map, const lamina_real *x,
+                              const lamina_real *dy, lamina_real *dx, int64_t n, int64_t width) {
     back_rows(1, map, x, dy, dx, n, width);
 }
 
-/* Where mean and deviation are constants: x takes part through the relu alone. */
-BODY void scale_rows(const int relu, const lamina__channel_map *map, const lamina_real *restrict x,
-                     const lamina_real *restrict dy, lamina_real *restrict dx, int64_t n,
-                     int64_t width) {
+/* Where mean and deviation are constants: x takes part through the bounds alone. */
+BODY void scale_rows(const int bounded, const lamina__channel_map *map,
+                     const lamina_real *restrict x, const lamina_real *restrict dy,
+                     lamina_real *restrict dx, int64_t n, int64_t width) {
     const lamina_real *restrict mean = map->mean;
     const lamina_real *restrict scale = map->scale, *restrict bias = map->bias;
+    const lamina_real least = map->bounds.least, most = map->bounds.most;
     for (; n > 0; n--, x += width, dy += width, dx += width) {
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) {
-            const lamina_real a = relu ? x[i] - mean[i] : 0;
-            dx[i] = passed(relu, a, scale[i], bias[i], dy[i]) * scale[i];
+            const lamina_real a = bounded ? x[i] - mean[i] : 0;
+            dx[i] = passed(bounded, least, most, a * scale[i] + bias[i], dy[i]) * scale[i];
         }
     }
 }
@@ -274,17 +278,17 @@ static void scale_rows_plain(const lamina__channel_map *map, const lamina_real *
 }
 
 LAMINA__VECTOR_CLONES
-static void scale_rows_relu(const lamina__channel_map *map, const lamina_real *x,
-                            const lamina_real *dy, lamina_real *dx, int64_t n, int64_t width) {
+static void scale_rows_bounded(const lamina__channel_map *map, const lamina_real *x,
+                               const lamina_real *dy, lamina_real *dx, int64_t n, int64_t width) {
     scale_rows(1, map, x, dy, dx, n, width);
 }
 
 static void back(const lamina__channel_map *map, const lamina_real *x, const lamina_real *dy,
                  lamina_real *dx, int64_t n, int64_t width) {
     if (map->slope != NULL) {
-        (map->relu ? back_rows_relu : back_rows_plain)(map, x, dy, dx, n, width);
+        (map->bounds.bounded ? back_rows_bounded : back_rows_plain)(map, x, dy, dx, n, width);
     } else {
-        (map->relu ? scale_rows_relu : scale_rows_plain)(map, x, dy, dx, n, width);
+        (map->bounds.bounded ? scale_rows_bounded : scale_rows_plain)(map, x, dy, dx, n, width);
     }
 }
 

@@ -32,13 +32,20 @@ static inline int64_t lamina__channels_room(int64_t n) {
     return (n + 15) / 16 * 16;
 }
 
+/* What is done to y: nothing, unless `bounded`. A bound that is a NaN, which nothing is less or
+ * more than, is none: relu's `most`. */
+typedef struct lamina__channel_bounds {
+    int32_t bounded;
+    lamina_real least, most;
+} lamina__channel_bounds;
+
 /* Each wide:
- *   forward   y = (x - mean) scale + bias, and max(0, y) with relu
- *   backward  dx = dy scale + (x - mean) slope + offset, where with relu dy counts as 0 wherever
- *             forward's y is not above 0 */
+ *   forward   y = (x - mean) scale + bias, and no less than least, no more than most, if bounded
+ *   backward  dx = dy scale + (x - mean) slope + offset, where dy, if bounded, counts as 0 wherever
+ *             forward's y is one of the bounds */
 typedef struct lamina__channel_map {
     lamina_real *mean, *scale, *bias, *slope, *offset; /* slope: NULL where it is 0, offset, too */
-    int32_t relu;
+    lamina__channel_bounds bounds;
 } lamina__channel_map;
 
 /* Fills a wide array from its first `channels` numbers. */
@@ -53,7 +60,7 @@ void LAMINA__REAL_NAME(channels_moments)(const lamina__channels *, const lamina_
                                          int64_t pixels, lamina_real *shift, lamina_real *sum,
                                          lamina_real *square);
 
-/* Of each channel the sum of dy, and of dy (x - mean); `relu`: of dy as the map's backward sees it.
+/* Of each channel the sum of dy, and of dy (x - mean), dy as the map's backward sees it.
  * sum and product are wide, as above. */
 void LAMINA__REAL_NAME(channels_products)(const lamina__channels *, const lamina__channel_map *,
                                           const lamina_real *x, const lamina_real *dy,

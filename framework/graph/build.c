@@ -453,7 +453,7 @@ static lamina__layer *next_in_place(lamina__net *net, int32_t i) {
 static lamina_status bind_layer(lamina__net *net, int32_t i, lamina_error *error) {
     lamina__layer *layer = &net->layers[i];
     lamina__layer *next = next_in_place(net, i);
-    layer->instance->next = next != NULL ? next->instance->type->name : NULL;
+    layer->instance->next = next != NULL ? next->instance : NULL;
     const char *all = layer->spec->kernels != NULL ? layer->spec->kernels : net->options.kernels;
     const bool forced = all != NULL && strcmp(all, "auto") != 0;
     const lamina__recorded_kernel *recorded =

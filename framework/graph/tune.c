@@ -526,32 +526,37 @@ static bool run_round(tuner *t, const plan *cut, int32_t round) {
     return false;
 }
 
+static bool same_parameters(const lamina_layer_type *type, const void *a, const void *b) {
+    lamina__text one = {0}, other = {0};
+    const lamina__table table = lamina__type_table(type);
+    lamina__params_write(table, a, &one);
+    lamina__params_write(table, b, &other);
+    const bool same = !one.failed && !other.failed && one.length == other.length &&
+                      (one.length == 0 || memcmp(one.data, other.data, one.length) == 0);
+    lamina__text_free(&one);
+    lamina__text_free(&other);
+    return same;
+}
+
+static bool same_next(const lamina__instance *a, const lamina__instance *b) {
+    return a == NULL || b == NULL
+               ? a == b
+               : a->entry == b->entry && same_parameters(a->type, a->config, b->config);
+}
+
 /* The same computation: type, parameters, shapes, what is wanted, and what follows in place. */
 static bool are_alike(const lamina__net *net, int32_t a, int32_t b) {
     const lamina__layer *one = &net->layers[a], *other = &net->layers[b];
     const lamina__instance *x = one->instance, *y = other->instance;
     bool same = one->spec->entry == other->spec->entry && x->n_in == y->n_in &&
                 one->whole == other->whole && one->backward == other->backward &&
-                one->frozen == other->frozen && (x->next == NULL) == (y->next == NULL) &&
-                (x->next == NULL || strcmp(x->next, y->next) == 0);
+                one->frozen == other->frozen && same_next(x->next, y->next);
     for (int32_t k = 0; same && k < x->n_in; k++) {
         same = memcmp(&x->in[k], &y->in[k], sizeof x->in[k]) == 0 &&
                net->values[one->value_in[k]].needs_gradient ==
                    net->values[other->value_in[k]].needs_gradient;
     }
-    if (!same) {
-        return false;
-    }
-    lamina__text of_one = {0}, of_other = {0};
-    const lamina__table table = lamina__type_table(x->type);
-    lamina__params_write(table, one->spec->config, &of_one);
-    lamina__params_write(table, other->spec->config, &of_other);
-    same = !of_one.failed && !of_other.failed && of_one.length == of_other.length &&
-           memcmp(of_one.data != NULL ? of_one.data : "",
-                  of_other.data != NULL ? of_other.data : "", of_one.length) == 0;
-    lamina__text_free(&of_one);
-    lamina__text_free(&of_other);
-    return same;
+    return same && same_parameters(x->type, one->spec->config, other->spec->config);
 }
 
 /* Of a net of the same network, before any other. */

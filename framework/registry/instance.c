@@ -313,7 +313,7 @@ static bool can_fuse(const lamina__instance *instance, const lamina__bound_kerne
     if (instance->next == NULL || type == NULL || (bound->passes & LAMINA_PASS_FORWARD) == 0) {
         return false;
     }
-    while (*type != NULL && strcmp(*type, instance->next) != 0) {
+    while (*type != NULL && strcmp(*type, instance->next->type->name) != 0) {
         type++;
     }
     return *type != NULL;
@@ -357,8 +357,10 @@ lamina_status lamina__instance_bind(lamina__instance *instance,
         if (bound->kernel->create == NULL) {
             continue;
         }
-        setup.fused = can_fuse(instance, bound) ? instance->next : NULL;
-        if (setup.fused != NULL) {
+        setup.fused = setup.fused_config = NULL;
+        if (can_fuse(instance, bound)) {
+            setup.fused = instance->next->type->name;
+            setup.fused_config = instance->next->config;
             const uint32_t both = LAMINA_KERNEL_TOGETHER | LAMINA_KERNEL_FUSES_BACKWARD;
             instance->fuses = 1;
             instance->fuses_backward = (bound->kernel->flags & both) == both;

@@ -68,8 +68,9 @@ typedef struct lamina__instance {
     bool ignores_label;   /* samples with ignored_label count nothing */
     int64_t ignored_label;
 
-    const char *next; /* type of the only layer that reads out[0], when it works in place; NULL */
-    int32_t fuses;    /* 1: the forward kernel does the forward pass of that layer, too, */
+    /* The only layer that reads out[0], when it works in place; NULL */
+    const struct lamina__instance *next;
+    int32_t fuses;          /* 1: the forward kernel does the forward pass of that layer, too, */
     int32_t fuses_backward; /* 1: and its backward kernel the backward pass */
 
     lamina_kernel plain; /* stands for forward and backward of a type without kernels */

@@ -1,6 +1,6 @@
 /* Batch normalisation block by block: memory is gone through as rarely as can be. Forward reads x
  * for the sums and once more to write y; backward reads x and dy for the sums and once more to
- * write dx. A relu behind it is done along with both, from x alone.
+ * write dx. A relu or clip behind it is done along with both, from x alone.
  *
  * The pixels of the batch are cut into blocks by their number alone, never by threads, and each
  * block sums up by itself (layers/channels.h): its own mean, and squares of distances from a number
@@ -13,6 +13,7 @@
  * their digits however far the mean is from 0. */
 #include "layers/batch_norm/batch_norm.h"
 #include "layers/channels.h"
+#include "layers/clip.h"
 #include "layers/parallel.h"
 
 #if !LAMINA_LAYERS_F64
@@ -27,9 +28,9 @@ enum {
 };
 
 typedef struct blocks {
-    int32_t relu;
-    size_t room; /* numbers in an array of channels, in scratch */
-    size_t wide; /* in a wide one */
+    lamina__channel_bounds bounds; /* of the layer behind */
+    size_t room;                   /* numbers in an array of channels, in scratch */
+    size_t wide;                   /* in a wide one */
 } blocks;
 
 /* The pixels of a call: n blocks of whole units, of which the last has what is left, too. */
@@ -69,6 +70,18 @@ static int64_t block_begin(const cut *c, int64_t block) {
     return block == c->n ? c->pixels : c->units * block / c->n * c->unit;
 }
 
+static lamina__channel_bounds bounds_of(const lamina_setup *setup) {
+    if (setup->fused == NULL) {
+        return (lamina__channel_bounds){.bounded = 0};
+    }
+    if (strcmp(setup->fused, "relu") == 0) {
+        return (lamina__channel_bounds){.bounded = 1, .least = 0, .most = NAN};
+    }
+    const lamina__clip_config *clip = setup->fused_config;
+    return (lamina__channel_bounds){
+        .bounded = 1, .least = (float)clip->min, .most = (float)clip->max};
+}
+
 static int32_t create(const void *self, lamina_call *call, const lamina_setup *setup,
                       uint32_t passes, void **kernel) {
     const lamina__batch_norm *bn = self;
@@ -80,7 +93,7 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
         return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
     }
     *kernel = b;
-    b->relu = setup->fused != NULL;
+    b->bounds = bounds_of(setup);
     b->room = (size_t)lamina__channels_room(bn->channels);
     b->wide = (size_t)lamina__channels_room(c.rows.width);
     const size_t threads = setup->threads > 0 ? (size_t)setup->threads : 1;
@@ -96,7 +109,7 @@ static work begin_run(const lamina__batch_norm *bn, const blocks *b, const lamin
               .kernel = b,
               .io = io,
               .cut = cut_pixels(bn->channels, io->samples * bn->pixels),
-              .map = {.relu = b->relu}};
+              .map = {.bounds = b->bounds}};
     w.first = io->scratch;
     w.second = w.first + b->room;
     float *at = (float *)(void *)(w.second + b->room);
@@ -317,7 +330,7 @@ static int32_t run(const void *self, void *kernel, lamina_call *call, uint32_t p
     return lamina__spread(call, bn->threads, w.cut.n, 1, write_d_in, &w);
 }
 
-static const char *const fuses[] = {"relu", NULL};
+static const char *const fuses[] = {"relu", "clip", NULL};
 
 const lamina_kernel lamina__batch_norm_blocks = {
     .struct_size = sizeof(lamina_kernel),

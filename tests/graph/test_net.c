@@ -340,6 +340,18 @@ static void fused_relu(void) {
                                       "- relu\n"
                                       "- linear: {units: 5}\n"
                                       "- softmax_loss\n";
+    /* And clip's, each with bounds of its own. */
+    static const char *const clipped = "- conv: {filters: 9, kernel: 3, padding: 1}\n"
+                                       "- batch_norm: {name: bn}\n"
+                                       "- clip: {name: c, min: 0, max: 1}\n"
+                                       "- conv: {filters: 9, kernel: 3, padding: 1}\n"
+                                       "- batch_norm\n"
+                                       "- clip: {min: -0.5, max: 0.25}\n"
+                                       "- linear: {units: 12}\n"
+                                       "- batch_norm\n"
+                                       "- clip: {min: -1, max: 1}\n"
+                                       "- linear: {units: 5}\n"
+                                       "- softmax_loss\n";
     compare_memory_plans(layers, 1, "winograd");
     compare_memory_plans(layers, 3, "winograd");
     compare_memory_plans("- conv: {filters: 21, kernel: 3, padding: 1}\n"
@@ -351,6 +363,8 @@ static void fused_relu(void) {
     compare_memory_plans(depthwise, 1, "depthwise");
     compare_memory_plans(normed, 1, "blocks");
     compare_memory_plans(normed, 2, "blocks");
+    compare_memory_plans(clipped, 1, "blocks");
+    compare_memory_plans(clipped, 2, "blocks");
     static const char *const transposed = "- conv: {filters: 9, kernel: 3, stride: 2}\n"
                                           "- conv_transpose: {filters: 8, kernel: 2, stride: 2}\n"
                                           "- relu\n"
@@ -374,16 +388,19 @@ static void fused_relu(void) {
         }
         test_net_free(&t);
     }
-    for (int keep_all = 0; keep_all < 2; keep_all++) {
-        static const int32_t normed_expected[] = {0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0};
+    static const int32_t normed_expected[] = {0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0};
+    static const int32_t clipped_expected[] = {0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0};
+    for (int k = 0; k < 4; k++) {
+        const int keep_all = k % 2;
+        const int32_t *both = k < 2 ? normed_expected : clipped_expected;
         lamina__net_options options = options_for(2, 2);
         options.kernels = NULL;
         options.keep_all = keep_all;
-        test_net t = test_net_make(normed, &options);
+        test_net t = test_net_make(k < 2 ? normed : clipped, &options);
         CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
         for (int32_t i = 0; i < lamina__net_n_layers(t.net); i++) {
             const lamina__instance *layer = lamina__net_layer(t.net, i);
-            CU_ASSERT_EQUAL(layer->fuses, keep_all ? 0 : normed_expected[i]);
+            CU_ASSERT_EQUAL(layer->fuses, keep_all ? 0 : both[i]);
             CU_ASSERT_EQUAL(layer->fuses_backward, layer->fuses);
         }
         test_net_free(&t);

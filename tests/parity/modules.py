@@ -270,8 +270,7 @@ def softplus(p, shapes):
 
 @module("clip")
 def clip(p, shapes):
-    low, high = p.real("min"), p.real("max")
-    return Function(lambda x: torch.clamp(x, low, high))
+    return nn.Hardtanh(p.real("min"), p.real("max"))
 
 
 @module("softmax")

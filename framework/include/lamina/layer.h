@@ -187,6 +187,7 @@ typedef struct lamina_setup {
     /* A kernel's create(): the forward pass is to do that of a layer of this type, too, which
      * follows it in place; NULL: of none. */
     const char *fused;
+    const void *fused_config; /* that layer's config struct; NULL when its type has no parameters */
 } lamina_setup;
 
 /* ---- The host ------------------------------------------------------------------------------ */
@@ -344,8 +345,9 @@ typedef struct lamina_kernel {
     /* How many times the rounding error of plain sums its results may have, for whoever checks it;
      * 0: once. */
     double rounding;
-    /* Types without parameters whose forward() the forward pass can do along with its own, such as
-     * "relu", NULL-terminated; NULL: none. Their backward() is called as ever, unless
+    /* Types whose forward() the forward pass can do along with its own, such as "relu",
+     * NULL-terminated; NULL: none. setup->fused says at create() whether it is to, and
+     * setup->fused_config with which parameters. Their backward() is called as ever, unless
      * LAMINA_KERNEL_FUSES_BACKWARD says otherwise. */
     const char *const *fuses;
 } lamina_kernel;
