@@ -171,22 +171,26 @@ static int32_t sum_products(void *arg, int64_t begin, int64_t end, int32_t threa
 
 static int32_t write_out(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const work *w = arg;
-    const int64_t first = block_begin(&w->cut, begin), next = block_begin(&w->cut, end);
-    const int64_t at = first * w->bn->channels;
     (void)thread;
-    lamina__channels_forward(&w->cut.rows, &w->map, (const float *)w->io->in[0]->data + at,
-                             (float *)w->io->out[0]->data + at, next - first);
+    for (int64_t b = end - 1; b >= begin; b--) {
+        const int64_t first = block_begin(&w->cut, b), next = block_begin(&w->cut, b + 1);
+        const int64_t at = first * w->bn->channels;
+        lamina__channels_forward(&w->cut.rows, &w->map, (const float *)w->io->in[0]->data + at,
+                                 (float *)w->io->out[0]->data + at, next - first);
+    }
     return LAMINA_OK;
 }
 
 static int32_t write_d_in(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const work *w = arg;
-    const int64_t first = block_begin(&w->cut, begin), next = block_begin(&w->cut, end);
-    const int64_t at = first * w->bn->channels;
     (void)thread;
-    lamina__channels_backward(&w->cut.rows, &w->map, (const float *)w->io->in[0]->data + at,
-                              (const float *)w->io->d_out[0]->data + at,
-                              (float *)w->io->d_in[0]->data + at, next - first);
+    for (int64_t b = end - 1; b >= begin; b--) {
+        const int64_t first = block_begin(&w->cut, b), next = block_begin(&w->cut, b + 1);
+        const int64_t at = first * w->bn->channels;
+        lamina__channels_backward(&w->cut.rows, &w->map, (const float *)w->io->in[0]->data + at,
+                                  (const float *)w->io->d_out[0]->data + at,
+                                  (float *)w->io->d_in[0]->data + at, next - first);
+    }
     return LAMINA_OK;
 }
 
