@@ -33,7 +33,7 @@
 
 enum { LINE = 8192 };
 
-static void stop(const char *why) {
+static _Noreturn void stop(const char *why) {
     fprintf(stderr, "layer_driver: %s\n", why);
     exit(2);
 }
