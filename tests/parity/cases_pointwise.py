@@ -47,7 +47,8 @@ def elu(draw):
 def gelu(draw):
     params = {}
     draw.option(params, "approximate", draw.choice(["none", "tanh"]))
-    return Case(params, [numbers(draw)], terms={"d_in": 4})  # x (1 - t^2) of tanh
+    terms = {"out": 2, "d_in": 4}  # x (1 + t) / 2, x (1 - t^2) of tanh, x to 5 or so
+    return Case(params, [numbers(draw)], terms=terms)
 
 
 @layer("softplus")
