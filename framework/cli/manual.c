@@ -84,6 +84,8 @@ static void add_config(const lamina_layer_type *type, const lamina__case *made,
     const lamina__node *params = lamina__node_get(made->doc->root, "params");
     const bool has_target = (type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
     const int32_t n_from = has_target ? 1 : made->n_in;
+    const bool target = (type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
+    const int32_t n_from = target ? 1 : made->n_in;
     const size_t n_params = params != NULL ? params->count : 0;
     lamina__text_add(text, "%s", type->name);
     if (n_from < 2 && n_params == 0) {
@@ -226,6 +228,10 @@ static void print_inputs(const lamina_layer_type *type) {
     } else if (type->flags & LAMINA_IS_METRIC) {
         printf("A metric: takes the prediction and its target; the mean of its values is reported, "
                "and it runs in evaluation only");
+        printf("Takes the prediction and its target, gives the loss of each sample");
+    } else if (type->flags & LAMINA_IS_METRIC) {
+        printf("Takes the prediction and its target, gives a value for each sample, of which the "
+               "mean is told; computed in evaluation only");
     } else if (type->min_in == type->max_in) {
         printf("Takes %d input%s", (int)type->min_in, type->min_in == 1 ? "" : "s");
     } else {

@@ -827,7 +827,7 @@ lamina_status lamina__read_real(const lamina__node *node, const char *subject, d
 
 /* " >= 1", " 1 to 10" */
 static void add_range(const lamina_param *param, lamina__text *text) {
-    if (!has_range(param)) {
+    if (!has_range(param) || (param->min <= -HUGE_RANGE && param->max >= HUGE_RANGE)) {
         return;
     }
     if (param->max >= HUGE_RANGE) {

@@ -29,13 +29,14 @@ class Case:
 
     phase: `train`; `eval`, without gradients; `frozen`, gradients of a call for evaluation. `terms`
     are the sizes of what a formula adds up where that cancels: {"out": 1} for exp(x) - 1; layers.py
-    says what for. A random layer has a `check` instead of a comparison: check(case, d_outs, result)
-    gives None or what is wrong."""
+    says what for. values: a loss's target is numbers, not labels. A random layer has a `check`
+    instead of a comparison: check(case, d_outs, result) gives None or what is wrong."""
 
     params: dict
     inputs: list  # arrays: float32, or int32 for labels
     phase: str = "train"
     terms: dict = dataclasses.field(default_factory=dict)  # by role
+    values: bool = False
     check: object = None
 
     def shapes(self):
@@ -44,7 +45,8 @@ class Case:
     def text(self):
         """As check/case.h has it; JSON is YAML."""
         shapes = [list(shape) for shape in self.shapes()]
-        return json.dumps({"input": shapes, "params": self.params})
+        target = {"target": "values"} if self.values else {}
+        return json.dumps({"input": shapes, **target, "params": self.params})
 
 
 class Draw:

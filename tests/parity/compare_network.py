@@ -70,6 +70,7 @@ class Comparison:
         self.kinds = {}
 
     def add(self, kind, name, ours, theirs):
+        theirs = theirs.detach().numpy() if torch.is_tensor(theirs) else theirs
         ours, theirs = np.array(ours, np.float64), np.array(theirs, np.float64)  # copies
         if ours.shape != theirs.shape:
             raise ValueError(f"{kind} {name}: {ours.shape}, PyTorch's {theirs.shape}")
@@ -147,7 +148,9 @@ def compare(file, steps, verbose):
 def add_first_step(file, network, outputs, loss, found):
     found.add("loss", "mean", *loss)
     for name, suffix, tensor in outputs:
-        found.add("output", name + suffix, file[f"layers/{name}/output{suffix}"], tensor.detach())
+        if tensor.grad is None and f"layers/{name}" not in file:
+            continue  # only a metric reads it: no part of a training step
+        found.add("output", name + suffix, file[f"layers/{name}/output{suffix}"], tensor)
         if tensor.grad is not None:
             ours = file[f"layers/{name}/d_output{suffix}"]
             found.add("d_output", name + suffix, ours, tensor.grad)
@@ -159,7 +162,7 @@ def add_first_step(file, network, outputs, loss, found):
             if not isinstance(tensor, torch.nn.Parameter):
                 found.add("updated state", full, file[f"updated_state/{full}"], tensor)
                 continue
-            found.add("updated", full, file[f"updated/{full}"], tensor.detach())
+            found.add("updated", full, file[f"updated/{full}"], tensor)
             if tensor.grad is not None:
                 found.add("gradient", full, file[f"gradients/{full}"], tensor.grad)
 

@@ -323,7 +323,7 @@ def line(type_name, tally):
     kernels = ", ".join(f"{name} {count}" for name, count in tally.kernels.most_common())
     state = "ok" if tally.failed == 0 else f"FAILED {tally.failed}"
     print(
-        f"{type_name:16s} {tally.cases:4d} cases {tally.runs:5d} runs  {'  '.join(errors)}  "
+        f"{type_name:20s} {tally.cases:4d} cases {tally.runs:5d} runs  {'  '.join(errors)}  "
         f"{tally.worst:5.2f} of allowed  {tally.seconds:5.1f} s  {state}  [{kernels}]",
         flush=True,
     )
@@ -384,7 +384,7 @@ def main():
     left_out = [name for name in known if name not in TABLE] if not options.types else []
     for name in left_out:
         reason = EXEMPT.get(name)
-        print(f"{name:16s} {reason or 'FAILED: has no entry in tests/parity/cases_*.py; add one'}")
+        print(f"{name:20s} {reason or 'FAILED: has no entry in tests/parity/cases_*.py; add one'}")
         failed += reason is None
     print(
         f"{len(types)} layer types against PyTorch {torch.__version__}, seed {options.seed}, "

@@ -380,10 +380,100 @@ def dropout2d(p, shapes):
     return nn.Dropout2d(p.real("p", 0.5))
 
 
-# ---- Losses: a number for each sample ------------------------------------------------------------
+# ---- Losses and metrics: a number for each sample ------------------------------------------------
+
+
+def of_labels(loss, weights, ignored):
+    """PyTorch's mean divides by the sum of the labels' weights, Lamina's by the number of samples,
+    and so scales its losses. loss: of scores and labels, for each sample."""
+
+    def scaled(scores, labels):
+        each = torch.ones_like(labels, dtype=scores.dtype)
+        counts = labels != ignored
+        if weights is not None:
+            each[counts] = weights.to(scores.dtype)[labels[counts]]
+        return loss(scores.flatten(1), labels) * (len(labels) / (each * counts).sum())
+
+    return scaled
+
+
+def class_weights(p):
+    weights = p.reals("class_weights")
+    return None if weights is None else torch.tensor(weights, dtype=torch.float64)
 
 
 @module("softmax_loss")
 def softmax_loss(p, shapes):
-    loss = nn.CrossEntropyLoss(reduction="none")
+    weights, ignored = class_weights(p), p.get("ignore_label", -1)
+    smoothing = p.real("label_smoothing", 0)
+    loss = nn.CrossEntropyLoss(
+        weights, ignore_index=ignored, reduction="none", label_smoothing=smoothing
+    )
+    labels = of_labels(loss, weights, ignored)
+
+    def either(scores, target):
+        if target.is_floating_point():  # a probability for each class
+            return loss(scores.flatten(1), target.flatten(1))
+        return labels(scores, target)
+
+    return Function(either)
+
+
+@module("nll_loss")
+def nll_loss(p, shapes):
+    weights, ignored = class_weights(p), p.get("ignore_label", -1)
+    loss = nn.NLLLoss(weights, ignore_index=ignored, reduction="none")
+    return Function(of_labels(loss, weights, ignored))
+
+
+@module("hinge_loss")
+def hinge_loss(p, shapes):
+    loss = nn.MultiMarginLoss(p.get("p", 1), p.real("margin", 1), reduction="none")
     return Function(lambda scores, labels: loss(scores.flatten(1), labels))
+
+
+def of_pairs(loss):
+    """The mean over each sample's numbers, of an image in C,H,W order."""
+
+    def mean(x, target):
+        return loss(x, target.reshape(x.shape)).flatten(1).mean(1)
+
+    return Function(mean)
+
+
+@module("mse_loss")
+def mse_loss(p, shapes):
+    return of_pairs(nn.MSELoss(reduction="none"))
+
+
+@module("l1_loss", "mean_absolute_error")
+def l1_loss(name, p, shapes):
+    return of_pairs(nn.L1Loss(reduction="none"))
+
+
+@module("smooth_l1_loss")
+def smooth_l1_loss(p, shapes):
+    return of_pairs(nn.SmoothL1Loss(reduction="none", beta=p.real("beta", 1)))
+
+
+@module("bce_loss")
+def bce_loss(p, shapes):
+    if not p.get("logits", True):
+        return of_pairs(nn.BCELoss(reduction="none"))
+    weights = p.reals("pos_weight")
+    if weights is not None:
+        weights = torch.tensor(weights, dtype=torch.float64)
+        if len(shapes[0]) == 4:
+            weights = weights[:, None, None]  # of each channel
+    return of_pairs(nn.BCEWithLogitsLoss(reduction="none", pos_weight=weights))
+
+
+@module("accuracy")
+def accuracy(p, shapes):
+    top, ignored = p.get("top", 1), p.get("ignore_label", -1)
+
+    def right(scores, labels):
+        largest = scores.flatten(1).topk(top).indices
+        return ((largest == labels[:, None]).any(1) & (labels != ignored)).to(scores.dtype)
+
+    return Function(right)

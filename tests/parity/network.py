@@ -5,13 +5,12 @@ import yaml
 
 from modules import MODULES, Params
 
-LOSSES = ("_loss",)  # how their types' names end
+METRICS = ("accuracy", "mean_absolute_error")  # no part of training
 NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm")
-COMMON = ("name", "from", "kernels", "init", "share", "frozen")
 
 
 def is_loss(type_name):
-    return type_name.endswith(LOSSES)
+    return type_name.endswith("_loss")
 
 
 class Layer:
@@ -33,7 +32,8 @@ class Network:
     def __init__(self, config, weights, states, dtype=torch.float64):
         self.dtype = dtype
         config = yaml.safe_load(config)
-        self.layers = [Layer(entry) for entry in config["network"]]
+        layers = [Layer(entry) for entry in config["network"]]
+        self.layers = [layer for layer in layers if layer.type not in METRICS]
         self.by_name = {layer.name: layer for layer in self.layers}
         self.rule = Params(config["train"]["optimizer"])
         self.weights, self.states = weights, states

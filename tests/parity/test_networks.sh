@@ -64,6 +64,26 @@ train:
   schedule: {type: inverse, gamma: 0.05, power: 0.75}
 END
 
+# Two losses, one of them of the image itself, each with its weight; a metric, which takes no part.
+cat >"$folder/losses.yaml" <<'END'
+seed: 6
+data:
+  train: {type: synthetic, samples: 50, channels: 2, height: 8, width: 7, classes: 4}
+  normalize: {mean: 0.5, std: 0.25}
+network:
+  - conv: {name: conv1, filters: 6, kernel: 3, stride: 2}
+  - tanh: {name: code}
+  - conv_transpose: {name: image, filters: 2, kernel: [4, 3], stride: 2}
+  - mse_loss: {name: rebuilt, from: [image, data], loss_weight: 0.7}
+  - linear: {name: scores, from: code, units: 4}
+  - softmax_loss: {name: class, label_smoothing: 0.1, class_weights: [1, 2, 0.5, 1.5]}
+  - accuracy: {from: scores, top: 2}
+train:
+  epochs: 10
+  batch: 20
+  optimizer: {type: sgd, learning_rate: 0.05, momentum: 0.5, weight_decay: 0.001, decay_bias: true}
+END
+
 failures=0
 # compare CONFIG [OPTION...]: with 1 and 2 threads
 compare() {
@@ -74,4 +94,5 @@ compare() {
 }
 compare "$SOURCE/configs/synthetic-lenet.yaml" --set train.batch=32
 compare "$folder/resnet.yaml"
+compare "$folder/losses.yaml"
 [ "$failures" -eq 0 ] || { echo "$failures failed" >&2; exit 1; }
