@@ -84,8 +84,6 @@ static void add_config(const lamina_layer_type *type, const lamina__case *made,
     const lamina__node *params = lamina__node_get(made->doc->root, "params");
     const bool has_target = (type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
     const int32_t n_from = has_target ? 1 : made->n_in;
-    const bool target = (type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
-    const int32_t n_from = target ? 1 : made->n_in;
     const size_t n_params = params != NULL ? params->count : 0;
     lamina__text_add(text, "%s", type->name);
     if (n_from < 2 && n_params == 0) {
