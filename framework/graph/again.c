@@ -42,9 +42,12 @@ static int32_t store_of(const lamina__net *net, int32_t value) {
     return net->values[value].data.store;
 }
 
+/* What a layer saves is there until its backward pass; without one, only while it runs the first
+ * time. */
 static bool can_repeat(const lamina__layer *layer) {
     const lamina_layer_type *type = layer->instance->type;
     return layer->instance->n_out == 1 && (type->flags & LAMINA_IS_LOSS) == 0 &&
+           (layer->backward || layer->instance->n_saved == 0) &&
            (layer->instance->n_states == 0 || (type->flags & LAMINA_REPEATS) != 0);
 }
 

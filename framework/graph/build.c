@@ -98,12 +98,12 @@ static bool is_whole(const lamina__net *net, size_t i) {
     if (!whole && i > 0 && net->eval_only[i]) {
         return is_whole(net, i - 1);
     }
-    for (size_t k = 0; !whole && plan_of(net) != NULL && k < net->network->count; k++) {
+    for (size_t k = 0; !whole && k < net->network->count; k++) {
         const lamina__layer_spec *other = &net->network->layers[k];
         if (other->owner == spec->owner) {
             const lamina__recorded_kernel *planned =
                 lamina__plan_record_find(plan_of(net), other->name);
-            whole = planned != NULL && planned->whole;
+            whole = (planned != NULL && planned->whole) || is_coupled(net->network, other);
         }
     }
     return whole;
@@ -286,10 +286,16 @@ static lamina_status check_shared(const lamina__net *net, const lamina__layer *l
             continue;
         }
         const lamina_weight *of = k < mine->n_weights ? &mine->weights[k] : &theirs->weights[k];
+        const bool alike = k < mine->n_weights && k < theirs->n_weights &&
+                           memcmp(&mine->weights[k].shape, &theirs->weights[k].shape,
+                                  sizeof mine->weights[k].shape) == 0;
         return lamina__fail(error, LAMINA_ERROR_SHAPE,
                             "layer \"%s\" (%s): cannot share with \"%s\": the weight \"%s\" is not "
-                            "the same in both",
-                            layer->spec->name, mine->type->name, owner->spec->name, of->name);
+                            "the same in both%s",
+                            layer->spec->name, mine->type->name, owner->spec->name, of->name,
+                            alike ? ", as one reads images and the other does not; put a flatten "
+                                    "before that one"
+                                  : "; its shape follows from the layer's input and parameters");
     }
     return LAMINA_OK;
 }
@@ -617,6 +623,27 @@ static const lamina_weight *weight_named(const lamina__instance *instance, const
     return NULL;
 }
 
+/* Keys that are about a layer's weights, where it has none. */
+static lamina_status check_keys(const lamina__net *net, lamina__diags *diags) {
+    lamina_status status = LAMINA_OK;
+    for (int32_t i = 0; i < net->n_layers; i++) {
+        const lamina__layer *layer = &net->layers[i];
+        const lamina__layer_keys *keys = &layer->spec->keys;
+        const char *key = keys->frozen                     ? "frozen"
+                          : keys->learning_rate_scale != 1 ? "learning_rate_scale"
+                          : keys->weight_decay_scale != 1  ? "weight_decay_scale"
+                          : keys->share != NULL            ? "share"
+                                                           : NULL;
+        const bool state = keys->frozen && layer->instance->n_states > 0;
+        if (key != NULL && layer->instance->n_weights == 0 && !state) {
+            status = lamina__diag(diags, layer->spec->node,
+                                  "layer \"%s\" (%s): has no weights, so %s means nothing here",
+                                  layer->spec->name, layer->instance->type->name, key);
+        }
+    }
+    return status;
+}
+
 static lamina_status check_inits(const lamina__net *net, lamina__diags *diags) {
     lamina_status status = LAMINA_OK;
     for (int32_t i = 0; i < net->n_layers; i++) {
@@ -698,6 +725,8 @@ static lamina_status build_layers(lamina__net *net, lamina__diags *diags, lamina
     lamina_status status = check_outputs(net, diags);
     const lamina_status inits = check_inits(net, diags);
     status = status != LAMINA_OK ? status : inits;
+    const lamina_status keys = check_keys(net, diags);
+    status = status != LAMINA_OK ? status : keys;
     for (int32_t i = 0; status == LAMINA_OK && i < net->n_layers; i++) {
         status = bind_layer(net, i, error);
         if (status != LAMINA_OK) {

@@ -98,6 +98,40 @@ static void the_same_bits(void) {
     compare(2, 4, 1);
 }
 
+/* A layer that keeps something for a backward pass that it does not have, as nothing before it is
+ * trained: the memory for that is another's by then. */
+static void saved_without_backward(void) {
+    static const char *const kinds[] = {
+        "max_pool: {name: p, from: data, kernel: 3, stride: 1, padding: 1}",
+        "dropout: {name: p, from: data}",
+        "group_norm: {name: p, from: data, groups: 1, frozen: true}"};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        lamina__text layers = {0};
+        lamina__text_add(&layers,
+                         "- conv: {name: c0, filters: 32, kernel: 3, padding: 1}\n"
+                         "- %s\n"
+                         "- batch_norm: {name: bn1}\n"
+                         "- conv: {name: cx, filters: 8, kernel: 3, padding: 1}\n"
+                         "- conv: {name: c3, from: c0, filters: 8, kernel: 3, padding: 1}\n"
+                         "- add: {name: ad, from: [c3, cx]}\n"
+                         "- relu\n"
+                         "- conv: {name: c4, filters: 8, kernel: 3, padding: 1}\n"
+                         "- global_avg_pool\n"
+                         "- linear: {units: 5}\n"
+                         "- softmax_loss\n",
+                         kinds[i]);
+        double expected[8], losses[8];
+        for (int share = -1; share <= 1; share++) {
+            test_net t = make_of(layers.data, 2, 2, share >= 0, share);
+            CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+            run(&t, share < 0 ? expected : losses);
+            test_net_free(&t);
+            CU_ASSERT(share < 0 || memcmp(losses, expected, sizeof losses) == 0);
+        }
+        lamina__text_free(&layers);
+    }
+}
+
 /* Of a deep network of blocks that widen and narrow. */
 static size_t activations(bool recompute, double share) {
     lamina__text layers = {0};
@@ -146,5 +180,7 @@ static void share_is_kept(void) {
     CU_ASSERT(before > 1);
 }
 
-LAMINA_TESTS({"the same bits", the_same_bits}, {"needs less memory", needs_less_memory},
+LAMINA_TESTS({"the same bits", the_same_bits},
+             {"saved without a backward pass", saved_without_backward},
+             {"needs less memory", needs_less_memory},
              {"multiply-adds are spent as allowed", share_is_kept})

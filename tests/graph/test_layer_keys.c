@@ -119,6 +119,34 @@ static void shared_layers_are_called_alike(void) {
     test_net_free(&whole);
 }
 
+/* One works in place on what a layer that couples the batch makes, so it is called with that; the
+ * other must be, too, as they have one gradient. */
+static void shared_with_a_coupled_layer(void) {
+    static lamina_layer_type in_place;
+    static const lamina_layer_type *const types[] = {&in_place, NULL};
+    static const char *const layers = "- conv: {name: a, filters: 2, kernel: 3}\n"
+                                      "- test_scale: {name: s}\n"
+                                      "- sigmoid\n"
+                                      "- test_center: {name: c}\n"
+                                      "- test_scale: {name: t, share: s}\n"
+                                      "- linear: {units: 5}\n"
+                                      "- softmax_loss\n";
+    static test_batch b;
+    in_place = test_pack_type;
+    in_place.name = "test_scale";
+    in_place.flags = LAMINA_IN_PLACE;
+    test_more_types = types;
+    const lamina__net_options options = options_for(2);
+    test_net t = test_net_make(layers, &options);
+    test_more_types = NULL;
+    TEST_TEXT(test_net_error(&t), "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+    CU_ASSERT(lamina__net_is_whole(t.net, 4));
+    CU_ASSERT(lamina__net_is_whole(t.net, 1));
+    step(&t, &b, NULL, 0);
+    test_net_free(&t);
+}
+
 static void wrong_sharing_is_named(void) {
     static const struct {
         const char *layers, *message;
@@ -140,11 +168,18 @@ static void wrong_sharing_is_named(void) {
          "- conv: {filters: 2, kernel: 1, share: x, frozen: true}\n",
          "shares the weights of \"x\"; give frozen there"},
         {"- relu: {frozen: maybe}\n", "frozen"},
+        {"- relu: {name: r, frozen: true}\n",
+         "layer \"r\" (relu): has no weights, so frozen means nothing here"},
+        {"- relu: {name: r}\n- relu: {share: r}\n", "so share means nothing here"},
+        {"- max_pool: {kernel: 2, learning_rate_scale: 2}\n",
+         "so learning_rate_scale means nothing here"},
         {"- relu: {learning_rate_scale: -1}\n", "learning_rate_scale"},
         {"- relu: {frosen: true}\n", "did you mean \"frozen\"?"},
         {"- conv: {name: x, filters: 2, kernel: 3}\n"
          "- conv: {name: y, filters: 3, kernel: 3, share: x}\n",
          "layer \"y\" (conv): cannot share with \"x\": the weight \"weight\" is not the same"},
+        {"- linear: {name: x, units: 72}\n- linear: {name: y, units: 72, share: x}\n",
+         "put a flatten before that one"},
         {"- conv: {name: x, filters: 2, kernel: 1}\n"
          "- conv: {name: y, filters: 2, kernel: 1, bias: false, share: x}\n",
          "cannot share with \"x\": the weight \"bias\" is not the same"},
@@ -311,6 +346,7 @@ static void scales_are_applied(void) {
 LAMINA_TESTS({"shared weights are one", shared_weights_are_one},
              {"shared weights: the gradient is the slope", shared_gradient_is_the_slope},
              {"layers that share are called alike", shared_layers_are_called_alike},
+             {"shared with a layer that couples the batch", shared_with_a_coupled_layer},
              {"wrong sharing is named", wrong_sharing_is_named},
              {"written keys read back", written_reads_back}, {"frozen layers stay", frozen_stays},
              {"frozen layers need less memory", frozen_needs_less_memory},
