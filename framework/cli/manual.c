@@ -226,10 +226,6 @@ static void print_inputs(const lamina_layer_type *type) {
     } else if (type->flags & LAMINA_IS_METRIC) {
         printf("A metric: takes the prediction and its target; the mean of its values is reported, "
                "and it runs in evaluation only");
-        printf("Takes the prediction and its target, gives the loss of each sample");
-    } else if (type->flags & LAMINA_IS_METRIC) {
-        printf("Takes the prediction and its target, gives a value for each sample, of which the "
-               "mean is told; computed in evaluation only");
     } else if (type->min_in == type->max_in) {
         printf("Takes %d input%s", (int)type->min_in, type->min_in == 1 ? "" : "s");
     } else {

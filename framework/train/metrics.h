@@ -1,6 +1,12 @@
 /* metrics.jsonl: one JSON object on each line, appended as things happen. A line is whole or not
  * there; on resume the lines of what is trained again are taken out, so that the file of a resumed
- * run is that of an uninterrupted one, but for the times. */
+ * run is that of an uninterrupted one, but for the times.
+ *
+ *   {"event":"step","epoch":..,"step":..,"train_loss":..,"learning_rate":..,..}
+ *   {"event":"epoch","epoch":..,"step":..,"train_loss":..,"test_loss":..,"test_accuracy":..,..}
+ *
+ * A value that there is not, such as the accuracy of a network without labels or what was not
+ * tested, is null. An epoch's line ends with "test_<name>" for each metric of the network. */
 #ifndef LAMINA_TRAIN_METRICS_H
 #define LAMINA_TRAIN_METRICS_H
 
