@@ -46,7 +46,8 @@ from driver import COUPLES_BATCH, Driver, Refused
 from modules import MODULES, NoSuchLayer, Params
 
 UNIT = 2.0**-24  # half the distance of float32 numbers near 1, from below: one rounding
-ALLOWED = 64  # roundings
+ALLOWED = 100  # roundings
+MOVES = 3  # times that all numbers are moved, to measure by
 EXEMPT = {}  # layer type -> why it has no entry in the table
 ROLES = ("out", "d_in", "d_weight", "state")
 PIECE = 50  # cases that a process takes at a time
@@ -159,8 +160,17 @@ class Truth:
 
     def measure(self, draw):
         """SIZE of every tensor, or its root mean square where that is more."""
+        moves = [self.compute_moved(draw) for _ in range(MOVES)]
+        sizes = {}
+        for name, value in self.values.items():
+            changes = np.stack([(moved[name] - value) / UNIT for moved in moves])
+            least = self.case.terms.get(name[0], 0.0)
+            sizes[name] = max(root_mean_square(value), root_mean_square(changes), least, 1e-30)
+        return sizes
+
+    def compute_moved(self, draw):
         move = lambda arrays: {name: moved(draw, array) for name, array in arrays.items()}
-        nearby = compute(
+        return compute(
             self.module,
             self.case.phase,
             [moved(draw, x) for x in self.case.inputs],
@@ -168,15 +178,6 @@ class Truth:
             move(self.states),
             lambda shapes: [moved(draw, d) for d in self.d_outs],
         )
-        return {
-            name: max(
-                root_mean_square(value),
-                root_mean_square((nearby[name] - value) / UNIT),
-                self.case.terms.get(name[0], 0.0),
-                1e-30,
-            )
-            for name, value in self.values.items()
-        }
 
     def tensors(self):
         """What layer_driver is to be given."""
