@@ -207,6 +207,26 @@ static inline void layer_check_formula(const char *type, const char *params,
     layer_close(open);
 }
 
+/* In evaluation the layer's output is its input. */
+static inline void layer_check_evaluation_keeps(const char *type, const char *text) {
+    layer_registries open = layer_open();
+    const lamina__rig_call eval = {.phase = LAMINA_EVAL};
+    lamina__fault fault;
+    layer_run run;
+    int64_t wrong = 0;
+    if (layer_forward(open, type, text, &run)) {
+        const lamina__field *in = lamina__rig_field(run.rig, LAMINA__ROLE_IN, 0);
+        const lamina__field *out = lamina__rig_field(run.rig, LAMINA__ROLE_OUT, 0);
+        CU_ASSERT(lamina__rig_forward(run.rig, &eval, &fault));
+        for (int64_t i = 0; i < in->count; i++) {
+            wrong += lamina__field_get(in, i) != lamina__field_get(out, i);
+        }
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+    layer_run_free(&run);
+    layer_close(open);
+}
+
 /* A case taken through a kernel: forward, and backward when it is for training. Batch and samples
  * are the case's. lamina__rig_free. */
 static inline lamina__rig *layer_rig(const lamina__type_entry *entry, const lamina__case *from,

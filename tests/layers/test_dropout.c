@@ -70,22 +70,7 @@ static void place_decides(void) {
 }
 
 static void evaluation_changes_nothing(void) {
-    layer_registries open = layer_open();
-    const lamina__rig_call eval = {.phase = LAMINA_EVAL};
-    lamina__fault fault;
-    layer_run run;
-    int64_t wrong = 0;
-    if (layer_forward(open, "dropout", "{input: [3, 700]}", &run)) {
-        const lamina__field *in = lamina__rig_field(run.rig, LAMINA__ROLE_IN, 0);
-        const lamina__field *out = lamina__rig_field(run.rig, LAMINA__ROLE_OUT, 0);
-        CU_ASSERT(lamina__rig_forward(run.rig, &eval, &fault));
-        for (int64_t i = 0; i < in->count; i++) {
-            wrong += lamina__field_get(in, i) != lamina__field_get(out, i);
-        }
-    }
-    CU_ASSERT_EQUAL(wrong, 0);
-    layer_run_free(&run);
-    layer_close(open);
+    layer_check_evaluation_keeps("dropout", "{input: [3, 700]}");
 }
 
 static void own(void) {
