@@ -7,6 +7,7 @@
  * Samples with the ignored label do not count. Scores (N, K) or (N, K, 1, 1), labels (N) -> (N). */
 #include "layers/labels.h"
 #include "layers/parallel.h"
+#include "layers/self.h"
 
 typedef struct accuracy_config {
     int64_t top, ignore_label;
@@ -36,13 +37,7 @@ typedef struct accuracy {
 } accuracy;
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    accuracy *metric = call->host->alloc(call, sizeof *metric);
-    if (metric == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    metric->config = config;
-    *self = metric;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(accuracy), self);
 }
 
 static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {

@@ -6,6 +6,7 @@
  * features), 2 and 3 are an image's height and width. */
 #include "layers/parallel.h"
 #include "layers/real.h"
+#include "layers/self.h"
 #include "layers/shape.h"
 
 #include <string.h>
@@ -38,13 +39,7 @@ static const lamina_param params[] = {
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    concat *layer = call->host->alloc(call, sizeof *layer);
-    if (layer == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    layer->config = config;
-    *self = layer;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(concat), self);
 }
 
 static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {

@@ -9,6 +9,7 @@
  * Salakhutdinov 2014. */
 #include "layers/parallel.h"
 #include "layers/real.h"
+#include "layers/self.h"
 #include "layers/shape.h"
 
 #include <string.h>
@@ -40,13 +41,7 @@ static const lamina_param params[] = {
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    dropout *layer = call->host->alloc(call, sizeof *layer);
-    if (layer == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    layer->config = config;
-    *self = layer;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(dropout), self);
 }
 
 static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {

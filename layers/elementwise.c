@@ -1,17 +1,12 @@
 /* What elementwise layers share: elementwise.h. */
 #include "layers/elementwise.h"
 #include "layers/parallel.h"
+#include "layers/self.h"
 
 enum { GRAIN = 16384 }; /* numbers: less is not worth a thread */
 
 int32_t LAMINA__REAL_NAME(elementwise_create)(lamina_call *call, const void *config, void **self) {
-    lamina__elementwise *layer = call->host->alloc(call, sizeof *layer);
-    if (layer == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    layer->config = config;
-    *self = layer;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(lamina__elementwise), self);
 }
 
 int32_t LAMINA__REAL_NAME(elementwise_setup)(void *self, lamina_call *call,

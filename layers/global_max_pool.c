@@ -7,6 +7,7 @@
  * Shapes: (N, C, H, W) -> (N, C, 1, 1). As torch.nn.AdaptiveMaxPool2d(1). */
 #include "layers/parallel.h"
 #include "layers/real.h"
+#include "layers/self.h"
 
 #include <string.h>
 
@@ -20,8 +21,7 @@ typedef struct global_pool {
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
     (void)config;
-    *self = call->host->alloc(call, sizeof(global_pool));
-    return *self != NULL ? LAMINA_OK : call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
+    return lamina__make_self(call, sizeof(global_pool), self);
 }
 
 static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {

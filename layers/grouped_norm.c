@@ -1,6 +1,7 @@
 /* Norms of each sample over groups of channels: grouped_norm.h. */
 #include "layers/grouped_norm.h"
 #include "layers/parallel.h"
+#include "layers/self.h"
 
 #include <string.h>
 
@@ -12,13 +13,7 @@ enum {
 };
 
 int32_t LAMINA__REAL_NAME(grouped_norm_create)(lamina_call *call, const void *config, void **self) {
-    lamina__grouped_norm *norm = call->host->alloc(call, sizeof *norm);
-    if (norm == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    norm->config = config;
-    *self = norm;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(lamina__grouped_norm), self);
 }
 
 static int32_t add_weights(const lamina__grouped_norm *norm, lamina_call *call) {

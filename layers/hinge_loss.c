@@ -7,6 +7,7 @@
  * (N, K, 1, 1), labels (N) -> (N): the loss of each sample. docs/mathematics.md. */
 #include "layers/labels.h"
 #include "layers/parallel.h"
+#include "layers/self.h"
 
 typedef struct hinge_loss_config {
     int64_t p;
@@ -37,13 +38,7 @@ typedef struct hinge_loss {
 } hinge_loss;
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    hinge_loss *loss = call->host->alloc(call, sizeof *loss);
-    if (loss == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    loss->config = config;
-    *self = loss;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(hinge_loss), self);
 }
 
 static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {

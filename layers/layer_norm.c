@@ -10,6 +10,7 @@
  * with the samples first, the same out. Ba, Kiros and Hinton 2016; docs/mathematics.md. */
 #include "layers/channels.h"
 #include "layers/parallel.h"
+#include "layers/self.h"
 
 #include <string.h>
 
@@ -62,13 +63,7 @@ static const lamina_param params[] = {
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    layer_norm *norm = call->host->alloc(call, sizeof *norm);
-    if (norm == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    norm->config = config;
-    *self = norm;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(layer_norm), self);
 }
 
 /* Of a row's shape: of an image (C, H, W), in memory (H, W, C). */

@@ -14,6 +14,7 @@
  * and Hinton 2012; docs/mathematics.md. */
 #include "layers/parallel.h"
 #include "layers/real.h"
+#include "layers/self.h"
 
 #include <string.h>
 
@@ -65,13 +66,7 @@ static const lamina_param params[] = {
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    lrn *norm = call->host->alloc(call, sizeof *norm);
-    if (norm == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    norm->config = config;
-    *self = norm;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(lrn), self);
 }
 
 /* Numbers of a thread's scratch: a row of the pixel's channels between two margins, and two plain

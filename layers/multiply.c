@@ -13,6 +13,7 @@
  * In memory, where images are channels-last, all is done a line of W * C numbers at a time. */
 #include "layers/parallel.h"
 #include "layers/real.h"
+#include "layers/self.h"
 #include "layers/shape.h"
 #include "layers/sum.h"
 
@@ -41,8 +42,7 @@ typedef struct multiply {
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
     (void)config;
-    *self = call->host->alloc(call, sizeof(multiply));
-    return *self != NULL ? LAMINA_OK : call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
+    return lamina__make_self(call, sizeof(multiply), self);
 }
 
 /* The output's shape: along each axis the size that the inputs have, those with 1 aside. */

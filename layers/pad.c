@@ -14,6 +14,7 @@
  * Shapes: (N, C, H, W) -> (N, C, top + H + bottom, left + W + right). As torch.nn.ConstantPad2d,
  * ZeroPad2d, ReflectionPad2d and ReplicationPad2d; the order of the sides is conv's. */
 #include "layers/resample.h"
+#include "layers/self.h"
 
 #include <inttypes.h>
 
@@ -59,23 +60,18 @@ static const lamina_param params[] = {
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    pad *layer = call->host->alloc(call, sizeof *layer);
-    if (layer == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    layer->config = config;
-    *self = layer;
-    if (layer->config->padding.count == 3) {
+    const pad_config *c = config;
+    if (c->padding.count == 3) {
         return call->host->fail(call, LAMINA_ERROR_CONFIG,
                                 "padding must be one number, [height, width] or "
                                 "[top, left, bottom, right], not a list of 3");
     }
-    if (layer->config->mode != CONSTANT && layer->config->value != 0) {
+    if (c->mode != CONSTANT && c->value != 0) {
         return call->host->fail(call, LAMINA_ERROR_CONFIG,
                                 "value means nothing in mode %s; use mode: constant",
-                                modes[layer->config->mode]);
+                                modes[c->mode]);
     }
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(pad), self);
 }
 
 /* The pixel that pixel o of the output is a copy of. */

@@ -3,6 +3,7 @@
  * lanes and then in double, so their order is that of this file. */
 #include "layers/pairs.h"
 #include "layers/parallel.h"
+#include "layers/self.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,13 +11,7 @@
 enum { PIECE = 512, LANES = 16 };
 
 int32_t LAMINA__REAL_NAME(pairs_create)(lamina_call *call, const void *config, void **self) {
-    lamina__pairs *pairs = call->host->alloc(call, sizeof *pairs);
-    if (pairs == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    pairs->config = config;
-    *self = pairs;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(lamina__pairs), self);
 }
 
 static int64_t numbers_of(const lamina_shape *shape) {

@@ -3,6 +3,7 @@
  */
 #include "layers/reorder.h"
 #include "layers/parallel.h"
+#include "layers/self.h"
 #include "layers/shape.h"
 
 #include <string.h>
@@ -10,13 +11,7 @@
 enum { TILE = 16, GRAIN = 16384 }; /* TILE floats are a cache line; GRAIN: as elsewhere */
 
 int32_t LAMINA__REAL_NAME(reorder_create)(lamina_call *call, const void *config, void **self) {
-    lamina__reorder *layer = call->host->alloc(call, sizeof *layer);
-    if (layer == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    layer->config = config;
-    *self = layer;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(lamina__reorder), self);
 }
 
 static lamina__order order_of(const lamina_shape *shape) {

@@ -7,6 +7,7 @@
  * height and width. Several slices of one layer, each with `from`, split it. */
 #include "layers/parallel.h"
 #include "layers/real.h"
+#include "layers/self.h"
 #include "layers/shape.h"
 
 #include <inttypes.h>
@@ -55,13 +56,7 @@ static const lamina_param params[] = {
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    slice *layer = call->host->alloc(call, sizeof *layer);
-    if (layer == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    layer->config = config;
-    *self = layer;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(slice), self);
 }
 
 static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {

@@ -23,6 +23,7 @@
  * range. A score that is NaN makes the loss NaN. docs/mathematics.md. */
 #include "layers/labels.h"
 #include "layers/parallel.h"
+#include "layers/self.h"
 #include "layers/softmax/softmax_row.h"
 
 typedef struct softmax_loss_config {
@@ -50,13 +51,7 @@ typedef struct softmax_loss {
 } softmax_loss;
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    softmax_loss *loss = call->host->alloc(call, sizeof *loss);
-    if (loss == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    loss->config = config;
-    *self = loss;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(softmax_loss), self);
 }
 
 static int32_t check_target(softmax_loss *loss, lamina_call *call, const lamina_shape *x,

@@ -13,6 +13,7 @@
  *
  * Shapes: (N, C, H, W) -> (N, C, sH, sW). As torch.nn.Upsample; docs/mathematics.md. */
 #include "layers/resample.h"
+#include "layers/self.h"
 
 #include <inttypes.h>
 
@@ -56,17 +57,12 @@ static const lamina_param params[] = {
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    upsample *layer = call->host->alloc(call, sizeof *layer);
-    if (layer == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    layer->config = config;
-    *self = layer;
-    if (layer->config->align_corners && layer->config->mode == NEAREST) {
+    const upsample_config *c = config;
+    if (c->align_corners && c->mode == NEAREST) {
         return call->host->fail(call, LAMINA_ERROR_CONFIG,
                                 "align_corners means nothing in mode nearest; use mode: bilinear");
     }
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(upsample), self);
 }
 
 /* The pixels that pixel o of the output is made of. The point it lies on is a fraction. */

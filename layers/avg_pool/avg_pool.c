@@ -10,6 +10,7 @@
  * Shapes: (N, C, H, W) -> (N, C, OH, OW). */
 #include "layers/avg_pool/avg_pool.h"
 #include "layers/parallel.h"
+#include "layers/self.h"
 #include "layers/window_params.h"
 
 #include <string.h>
@@ -33,13 +34,7 @@ static const lamina_param params[] = {
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    lamina__avg_pool *pool = call->host->alloc(call, sizeof *pool);
-    if (pool == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    pool->config = config;
-    *self = pool;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(lamina__avg_pool), self);
 }
 
 static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {

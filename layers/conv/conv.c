@@ -13,6 +13,7 @@
  * With groups, input and output channels are cut into that many parts that do not mix.
  * Shapes: (N, I, H, W) -> (N, O, OH, OW). Le Cun et al. 1998; docs/mathematics.md. */
 #include "layers/conv/conv.h"
+#include "layers/self.h"
 #include "layers/window_params.h"
 
 #include <inttypes.h>
@@ -52,13 +53,7 @@ static const lamina_param params[] = {
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    lamina__conv *conv = call->host->alloc(call, sizeof *conv);
-    if (conv == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    conv->config = config;
-    *self = conv;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(lamina__conv), self);
 }
 
 /* Declares the weights: logically (O, I/groups, KH, KW), in memory (O, KH, KW, I/groups). */

@@ -18,6 +18,7 @@
  * Shapes: (N, I, H, W) -> (N, O, OH, OW); weight (I, O/groups, KH, KW), as in PyTorch. Zeiler et
  * al. 2010, Dumoulin and Visin 2016; docs/mathematics.md. */
 #include "layers/conv_transpose/conv_transpose.h"
+#include "layers/self.h"
 #include "layers/window_params.h"
 
 #include <inttypes.h>
@@ -64,13 +65,7 @@ static const lamina_param params[] = {
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    lamina__conv_transpose *layer = call->host->alloc(call, sizeof *layer);
-    if (layer == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    layer->config = config;
-    *self = layer;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(lamina__conv_transpose), self);
 }
 
 /* Declares the weights: logically (I, O/groups, KH, KW), in memory (I, KH, KW, O/groups). An output

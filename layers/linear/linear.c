@@ -12,6 +12,7 @@
 #include "layers/linear/linear.h"
 #include "layers/matmul.h"
 #include "layers/parallel.h"
+#include "layers/self.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,13 +35,7 @@ static const lamina_param params[] = {
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    lamina__linear *linear = call->host->alloc(call, sizeof *linear);
-    if (linear == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    linear->config = config;
-    *self = linear;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(lamina__linear), self);
 }
 
 /* "needs 2-D or image input, got [64, 10, 5]" */

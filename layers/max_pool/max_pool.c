@@ -10,6 +10,7 @@
  * A window with a NaN gives NaN. Shapes: (N, C, H, W) -> (N, C, OH, OW). */
 #include "layers/max_pool/max_pool.h"
 #include "layers/parallel.h"
+#include "layers/self.h"
 #include "layers/window_params.h"
 
 #include <string.h>
@@ -31,13 +32,7 @@ static const lamina_param params[] = {
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    lamina__max_pool *pool = call->host->alloc(call, sizeof *pool);
-    if (pool == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    pool->config = config;
-    *self = pool;
-    return LAMINA_OK;
+    return lamina__make_self_with(call, config, sizeof(lamina__max_pool), self);
 }
 
 /* 1 if some window reads no pixel at all, which a wide dilation in a small image can bring about.

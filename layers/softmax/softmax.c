@@ -9,12 +9,12 @@
  * docs/mathematics.md. */
 #include "layers/softmax/softmax.h"
 #include "layers/parallel.h"
+#include "layers/self.h"
 #include "layers/softmax/softmax_row.h"
 
 int32_t LAMINA__REAL_NAME(softmax_create)(lamina_call *call, const void *config, void **self) {
     (void)config;
-    *self = call->host->alloc(call, sizeof(lamina__softmax));
-    return *self != NULL ? LAMINA_OK : call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
+    return lamina__make_self(call, sizeof(lamina__softmax), self);
 }
 
 int32_t LAMINA__REAL_NAME(softmax_setup)(void *self, lamina_call *call, const lamina_setup *setup) {
