@@ -9,6 +9,7 @@
  * while training and evaluating. (N, C, H, W) or (N, C), the same out. Wu and He 2018;
  * docs/mathematics.md. */
 #include "layers/grouped_norm.h"
+#include "layers/norm.h"
 
 #include <inttypes.h>
 
@@ -28,18 +29,10 @@ static const lamina_param params[] = {
      .offset = FIELD(groups),
      .min = 1,
      .max = 1048576},
-    {.name = "eps",
-     .doc = "Added to the variance, so that a constant group is not divided by 0.",
-     .type = LAMINA_REAL,
-     .offset = FIELD(eps),
-     .min = 0,
-     .max = 1e6,
-     .def = "1e-5"},
-    {.name = "affine",
-     .doc = "Whether each channel has a learned weight and bias.",
-     .type = LAMINA_BOOL,
-     .offset = FIELD(affine),
-     .def = "true"},
+    LAMINA__EPS_PARAM(FIELD(eps),
+                      "Added to the variance, so that a constant group is not divided by 0."),
+    LAMINA__AFFINE_PARAM(FIELD(affine), "Whether each channel has a learned weight and bias.",
+                         "true"),
 };
 
 static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {

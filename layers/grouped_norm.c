@@ -1,5 +1,6 @@
 /* Norms of each sample over groups of channels: grouped_norm.h. */
 #include "layers/grouped_norm.h"
+#include "layers/norm.h"
 #include "layers/parallel.h"
 #include "layers/self.h"
 
@@ -14,22 +15,6 @@ enum {
 
 int32_t LAMINA__REAL_NAME(grouped_norm_create)(lamina_call *call, const void *config, void **self) {
     return lamina__make_self_with(call, config, sizeof(lamina__grouped_norm), self);
-}
-
-static int32_t add_weights(const lamina__grouped_norm *norm, lamina_call *call) {
-    lamina_weight weight = {
-        .struct_size = sizeof weight,
-        .name = "weight",
-        .shape = {.dtype = LAMINA__REAL_DTYPE, .ndim = 1, .dim = {norm->channels}},
-        .init = {.kind = LAMINA_INIT_CONSTANT, .value = 1},
-        .flags = LAMINA_WEIGHT_NO_DECAY};
-    int32_t status = call->host->add_weight(call, &weight);
-    if (status >= 0) {
-        weight.name = "bias";
-        weight.init.value = 0;
-        status = call->host->add_weight(call, &weight);
-    }
-    return status;
 }
 
 /* Numbers in scratch: moments of the samples' groups where they are not saved, sums of dy of the
@@ -53,7 +38,9 @@ int32_t LAMINA__REAL_NAME(grouped_norm_setup)(lamina__grouped_norm *norm, lamina
     norm->wide =
         (size_t)lamina__channels_room(lamina__channels_for(norm->channels, norm->pixels).width);
 
-    int32_t status = affine ? add_weights(norm, call) : LAMINA_OK;
+    const lamina_weight of_channels = {
+        .shape = {.dtype = LAMINA__REAL_DTYPE, .ndim = 1, .dim = {norm->channels}}};
+    int32_t status = affine ? lamina__add_affine(call, of_channels) : LAMINA_OK;
     if (status >= 0 && norm->saves) {
         const lamina_shape moments = {
             .dtype = LAMINA__REAL_DTYPE, .ndim = 2, .dim = {in->dim[0], MOMENTS * groups}};

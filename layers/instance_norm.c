@@ -9,6 +9,7 @@
  * and evaluating: there are no running statistics. (N, C, H, W), the same out. Ulyanov, Vedaldi and
  * Lempitsky 2016; docs/mathematics.md. */
 #include "layers/grouped_norm.h"
+#include "layers/norm.h"
 
 typedef struct instance_norm_config {
     double eps;
@@ -18,18 +19,10 @@ typedef struct instance_norm_config {
 #define FIELD(name) offsetof(instance_norm_config, name)
 
 static const lamina_param params[] = {
-    {.name = "eps",
-     .doc = "Added to the variance, so that a constant channel is not divided by 0.",
-     .type = LAMINA_REAL,
-     .offset = FIELD(eps),
-     .min = 0,
-     .max = 1e6,
-     .def = "1e-5"},
-    {.name = "affine",
-     .doc = "Whether each channel has a learned weight and bias.",
-     .type = LAMINA_BOOL,
-     .offset = FIELD(affine),
-     .def = "false"},
+    LAMINA__EPS_PARAM(FIELD(eps),
+                      "Added to the variance, so that a constant channel is not divided by 0."),
+    LAMINA__AFFINE_PARAM(FIELD(affine), "Whether each channel has a learned weight and bias.",
+                         "false"),
 };
 
 static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {

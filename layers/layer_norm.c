@@ -9,8 +9,10 @@
  * dy and d_weight = sum dy xhat over the rows. The same while training and evaluating. Any shape
  * with the samples first, the same out. Ba, Kiros and Hinton 2016; docs/mathematics.md. */
 #include "layers/channels.h"
+#include "layers/norm.h"
 #include "layers/parallel.h"
 #include "layers/self.h"
+#include "layers/shape.h"
 
 #include <string.h>
 
@@ -48,18 +50,10 @@ static const lamina_param params[] = {
      .offset = FIELD(over),
      .def = "sample",
      .choices = over_words},
-    {.name = "eps",
-     .doc = "Added to the variance, so that constant values are not divided by 0.",
-     .type = LAMINA_REAL,
-     .offset = FIELD(eps),
-     .min = 0,
-     .max = 1e6,
-     .def = "1e-5"},
-    {.name = "affine",
-     .doc = "Whether each place has a learned weight and bias.",
-     .type = LAMINA_BOOL,
-     .offset = FIELD(affine),
-     .def = "true"},
+    LAMINA__EPS_PARAM(FIELD(eps),
+                      "Added to the variance, so that constant values are not divided by 0."),
+    LAMINA__AFFINE_PARAM(FIELD(affine), "Whether each place has a learned weight and bias.",
+                         "true"),
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
@@ -68,11 +62,7 @@ static int32_t create(lamina_call *call, const void *config, void **self) {
 
 /* Of a row's shape: of an image (C, H, W), in memory (H, W, C). */
 static int32_t add_weights(lamina_call *call, const lamina_shape *in, int32_t over) {
-    lamina_weight weight = {.struct_size = sizeof weight,
-                            .name = "weight",
-                            .shape = {.dtype = LAMINA__REAL_DTYPE},
-                            .init = {.kind = LAMINA_INIT_CONSTANT, .value = 1},
-                            .flags = LAMINA_WEIGHT_NO_DECAY};
+    lamina_weight weight = {.shape = {.dtype = LAMINA__REAL_DTYPE}};
     weight.shape.ndim = over == OVER_CHANNELS ? 1 : in->ndim - 1;
     memcpy(weight.shape.dim, in->dim + 1, (size_t)weight.shape.ndim * sizeof *in->dim);
     if (weight.shape.ndim == 3) {
@@ -82,13 +72,7 @@ static int32_t add_weights(lamina_call *call, const lamina_shape *in, int32_t ov
         weight.order_stride[1] = in->dim[3] * in->dim[1];
         weight.order_stride[2] = in->dim[1];
     }
-    int32_t status = call->host->add_weight(call, &weight);
-    if (status >= 0) {
-        weight.name = "bias";
-        weight.init.value = 0;
-        status = call->host->add_weight(call, &weight);
-    }
-    return status;
+    return lamina__add_affine(call, weight);
 }
 
 /* Saved of each row: mean, what rounding it left, 1 / sqrt(variance + eps). */
@@ -101,11 +85,8 @@ enum { MOMENTS = sizeof(moments) / sizeof(lamina_real) };
 static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     layer_norm *norm = self;
     const lamina_shape *in = setup->in[0];
-    int64_t all = 1;
+    const int64_t all = lamina__sample_size(in);
 
-    for (int32_t i = 1; i < in->ndim; i++) {
-        all *= in->dim[i];
-    }
     norm->length = norm->config->over == OVER_CHANNELS && in->ndim > 1 ? in->dim[1] : all;
     norm->rows = all / norm->length;
     norm->threads = setup->threads;
