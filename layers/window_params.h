@@ -1,6 +1,7 @@
-/* The rows of a parameter table that describe windows, for layers that have them: window.h reads
- * what they fill. `field` is the row's offset in the layer's config, `text` its documentation; a
- * layer without a choice of its own leaves a row out. */
+/* The rows of a parameter table that describe windows, for layers that have them (window.h reads
+ * what they fill), and the filters that convolutions have for windows. `field` is the row's offset
+ * in the layer's config, `text` its documentation; a layer without a choice of its own leaves a row
+ * out. */
 #ifndef LAMINA_LAYERS_WINDOW_PARAMS_H
 #define LAMINA_LAYERS_WINDOW_PARAMS_H
 
@@ -34,6 +35,23 @@
         .name = "ceil_mode",                                                                       \
         .doc = "Whether a last window that reaches past the end of the image counts.",             \
         .type = LAMINA_BOOL, .offset = (field), .def = "false"                                     \
+    }
+
+#define LAMINA__FILTERS_PARAM(field)                                                               \
+    {                                                                                              \
+        .name = "filters", .doc = "Number of filters, the channels of the output.",                \
+        .type = LAMINA_INT, .required = 1, .offset = (field), .min = 1, .max = 1048576             \
+    }
+#define LAMINA__GROUPS_PARAM(field)                                                                \
+    {                                                                                              \
+        .name = "groups",                                                                          \
+        .doc = "Parts into which the channels are cut; each has its own filters.",                 \
+        .type = LAMINA_INT, .offset = (field), .min = 1, .max = 1048576, .def = "1"                \
+    }
+#define LAMINA__BIAS_PARAM(field)                                                                  \
+    {                                                                                              \
+        .name = "bias", .doc = "Whether a learned number is added to each output channel.",        \
+        .type = LAMINA_BOOL, .offset = (field), .def = "true"                                      \
     }
 
 #endif

@@ -21,13 +21,7 @@
 #define FIELD(name) offsetof(lamina__conv_config, name)
 
 static const lamina_param params[] = {
-    {.name = "filters",
-     .doc = "Number of filters, the channels of the output.",
-     .type = LAMINA_INT,
-     .required = 1,
-     .offset = FIELD(filters),
-     .min = 1,
-     .max = 1048576},
+    LAMINA__FILTERS_PARAM(FIELD(filters)),
     LAMINA__KERNEL_PARAM(FIELD(kernel), "Size of the filters: one number or [height, width]."),
     LAMINA__STRIDE_PARAM(FIELD(stride),
                          "Step from one window to the next: one number or [height, width]."),
@@ -38,18 +32,8 @@ static const lamina_param params[] = {
     LAMINA__DILATION_PARAM(FIELD(dilation),
                            "Distance between the pixels that a filter reads: one number or "
                            "[height, width]."),
-    {.name = "groups",
-     .doc = "Parts into which the channels are cut; each has its own filters.",
-     .type = LAMINA_INT,
-     .offset = FIELD(groups),
-     .min = 1,
-     .max = 1048576,
-     .def = "1"},
-    {.name = "bias",
-     .doc = "Whether a learned number is added to each output channel.",
-     .type = LAMINA_BOOL,
-     .offset = FIELD(bias),
-     .def = "true"},
+    LAMINA__GROUPS_PARAM(FIELD(groups)),
+    LAMINA__BIAS_PARAM(FIELD(bias)),
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
