@@ -2,6 +2,7 @@
 #include "layers/elementwise.h"
 #include "layers/parallel.h"
 #include "layers/self.h"
+#include "layers/shape.h"
 
 enum { GRAIN = 16384 }; /* numbers: less is not worth a thread */
 
@@ -12,10 +13,7 @@ int32_t LAMINA__REAL_NAME(elementwise_create)(lamina_call *call, const void *con
 int32_t LAMINA__REAL_NAME(elementwise_setup)(void *self, lamina_call *call,
                                              const lamina_setup *setup) {
     lamina__elementwise *layer = self;
-    layer->elements = 1;
-    for (int32_t i = 1; i < setup->in[0]->ndim; i++) {
-        layer->elements *= setup->in[0]->dim[i];
-    }
+    layer->elements = lamina__sample_size(setup->in[0]);
     layer->threads = setup->threads;
     return call->host->set_output(call, 0, setup->in[0]);
 }

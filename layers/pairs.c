@@ -4,6 +4,7 @@
 #include "layers/pairs.h"
 #include "layers/parallel.h"
 #include "layers/self.h"
+#include "layers/shape.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,20 +15,12 @@ int32_t LAMINA__REAL_NAME(pairs_create)(lamina_call *call, const void *config, v
     return lamina__make_self_with(call, config, sizeof(lamina__pairs), self);
 }
 
-static int64_t numbers_of(const lamina_shape *shape) {
-    int64_t numbers = 1;
-    for (int32_t i = 1; i < shape->ndim; i++) {
-        numbers *= shape->dim[i];
-    }
-    return numbers;
-}
-
 static int fits(const lamina_shape *x, const lamina_shape *t) {
     int same = x->ndim == t->ndim;
     for (int32_t i = 1; same && i < x->ndim; i++) {
         same = x->dim[i] == t->dim[i];
     }
-    return x->ndim == t->ndim ? same : numbers_of(x) == numbers_of(t);
+    return x->ndim == t->ndim ? same : lamina__sample_size(x) == lamina__sample_size(t);
 }
 
 /* "[N, 3, 5]" */
@@ -74,7 +67,7 @@ int32_t LAMINA__REAL_NAME(pairs_setup)(void *self, lamina_call *call, const lami
         return status;
     }
     const lamina_shape *image = x->ndim == 4 ? x : t;
-    pairs->numbers = numbers_of(x);
+    pairs->numbers = lamina__sample_size(x);
     pairs->threads = setup->threads;
     pairs->channels = 0;
     if (x->ndim != t->ndim && image->ndim == 4 && image->dim[1] > 1 &&

@@ -13,8 +13,8 @@
 #include "layers/matmul.h"
 #include "layers/parallel.h"
 #include "layers/self.h"
+#include "layers/shape.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define FIELD(name) offsetof(lamina__linear_config, name)
@@ -36,17 +36,6 @@ static const lamina_param params[] = {
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
     return lamina__make_self_with(call, config, sizeof(lamina__linear), self);
-}
-
-/* "needs 2-D or image input, got [64, 10, 5]" */
-static int32_t fail_shape(lamina_call *call, const lamina_shape *in) {
-    char dims[256] = "";
-    size_t used = 0;
-    for (int32_t i = 0; i < in->ndim && used < sizeof dims; i++) {
-        used += (size_t)snprintf(dims + used, sizeof dims - used, "%s%lld", i > 0 ? ", " : "",
-                                 (long long)in->dim[i]);
-    }
-    return call->host->fail(call, LAMINA_ERROR_SHAPE, "needs 2-D or image input, got [%s]", dims);
 }
 
 static int32_t add_weights(const lamina__linear *linear, lamina_call *call,
@@ -83,7 +72,8 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     int64_t all = 0;
 
     if (in->ndim != 2 && in->ndim != 4) {
-        return fail_shape(call, in);
+        return call->host->fail(call, LAMINA_ERROR_SHAPE, "needs 2-D or image input, got %s",
+                                lamina__dims(in).text);
     }
     linear->features = 1;
     for (int32_t i = 1; i < in->ndim; i++) {
