@@ -287,6 +287,25 @@ static void test_transposed_convolution(void) {
     }
 }
 
+/* A convolution of one sample, y = A x + b and A x = P w: A is (n_y, n_x), P (n_y, n_w), and so
+ * many neighbours in y share a number of b. The run's output and gradients are those products. */
+static void same_as_matrices(const variant *v, const layer_run *r, const double *a, const double *p,
+                             size_t n_y, size_t n_x, size_t n_w, size_t neighbours) {
+    static double y[MOST], dx[MOST], dw[MOST], db[MOST];
+    memset(db, 0, sizeof(db));
+    multiply(a, n_y, n_x, false, r->in, y);
+    for (size_t q = 0; q < n_y; q++) {
+        y[q] += r->weight[1][q / neighbours];
+        db[q / neighbours] += r->d_out[q];
+    }
+    SAME(v, r->out, y, n_y);
+    multiply(a, n_y, n_x, true, r->d_out, dx);
+    SAME(v, r->d_in, dx, n_x);
+    multiply(p, n_y, n_w, true, r->d_out, dw);
+    SAME(v, r->d_weight[0], dw, n_w);
+    SAME(v, r->d_weight[1], db, n_y / neighbours);
+}
+
 /* Channels, stride, padding, dilation and output padding: C^T for one sample, (3*8*10) x (2*3*4),
  * and the matrix of y as a function of the filters, (3*8*10) x (2*3*3*2). */
 static void test_transposed_with_everything(void) {
@@ -295,7 +314,6 @@ static void test_transposed_with_everything(void) {
     static layer_run r;
 
     for (size_t n = 0; n < N_VARIANTS; n++) {
-        double y[O * OH * OW], dx[I * H * W], dw[I * O * KH * KW], db[O] = {0};
         draw_run(&r, 14);
         memset(a, 0, sizeof(a));
         memset(p, 0, sizeof(p));
@@ -314,17 +332,8 @@ static void test_transposed_with_everything(void) {
                   "{input: [1, 2, 3, 4], params: {filters: 3, kernel: [3, 2], stride: [2, 3],"
                   " padding: 1, dilation: [2, 1], output_padding: [1, 1]}}",
                   &r);
-        multiply(&a[0][0], O * OH * OW, I * H * W, false, r.in, y);
-        for (size_t q = 0; q < O * OH * OW; q++) {
-            y[q] += r.weight[1][q / (OH * OW)];
-            db[q / (OH * OW)] += r.d_out[q];
-        }
-        SAME(&variants[n], r.out, y, O * OH * OW);
-        multiply(&a[0][0], O * OH * OW, I * H * W, true, r.d_out, dx);
-        SAME(&variants[n], r.d_in, dx, I * H * W);
-        multiply(&p[0][0], O * OH * OW, I * O * KH * KW, true, r.d_out, dw);
-        SAME(&variants[n], r.d_weight[0], dw, I * O * KH * KW);
-        SAME(&variants[n], r.d_weight[1], db, O);
+        same_as_matrices(&variants[n], &r, &a[0][0], &p[0][0], O * OH * OW, I * H * W,
+                         I * O * KH * KW, OH * OW);
         CU_ASSERT_EQUAL(r.declared[0].init.fan_in, I * KH * KW);
         CU_ASSERT_EQUAL(r.declared[0].init.fan_out, O * KH * KW);
     }
@@ -338,7 +347,6 @@ static void test_convolution_with_everything(void) {
     static layer_run r;
 
     for (size_t n = 0; n < N_VARIANTS; n++) {
-        double y[O * OH * OW], dx[I * H * W], dw[O * I * KH * KW], db[O] = {0};
         draw_run(&r, 2);
         memset(c, 0, sizeof(c));
         memset(p, 0, sizeof(p));
@@ -358,17 +366,8 @@ static void test_convolution_with_everything(void) {
                   "{input: [1, 2, 5, 6], params: {filters: 3, kernel: [3, 2], stride: [2, 3],"
                   " padding: 1, dilation: [2, 1]}}",
                   &r);
-        multiply(&c[0][0], O * OH * OW, I * H * W, false, r.in, y);
-        for (size_t q = 0; q < O * OH * OW; q++) {
-            y[q] += r.weight[1][q / (OH * OW)];
-            db[q / (OH * OW)] += r.d_out[q];
-        }
-        SAME(&variants[n], r.out, y, O * OH * OW);
-        multiply(&c[0][0], O * OH * OW, I * H * W, true, r.d_out, dx);
-        SAME(&variants[n], r.d_in, dx, I * H * W);
-        multiply(&p[0][0], O * OH * OW, O * I * KH * KW, true, r.d_out, dw);
-        SAME(&variants[n], r.d_weight[0], dw, O * I * KH * KW);
-        SAME(&variants[n], r.d_weight[1], db, O);
+        same_as_matrices(&variants[n], &r, &c[0][0], &p[0][0], O * OH * OW, I * H * W,
+                         O * I * KH * KW, OH * OW);
         CU_ASSERT_EQUAL(r.declared[0].init.fan_in, I * KH * KW);
         CU_ASSERT_EQUAL(r.declared[0].init.fan_out, O * KH * KW);
     }
