@@ -414,6 +414,19 @@ static inline const char *test_net_error(const test_net *t) {
     return t->diags.kept > 0 ? t->diags.text[0] : "";
 }
 
+/* The layers as the network writes them, which must read back as the same. lamina__text_free. */
+static inline lamina__text test_net_written(const test_net *t) {
+    lamina__text once = {0}, twice = {0};
+    lamina__network_write(&t->network, &once);
+    test_net again = test_net_make(once.data, NULL);
+    TEST_TEXT(test_net_error(&again), "");
+    lamina__network_write(&again.network, &twice);
+    TEST_TEXT(twice.data, once.data);
+    lamina__text_free(&twice);
+    test_net_free(&again);
+    return once;
+}
+
 /* ---- Batches ---- */
 
 #define TEST_MAX_BATCH  64
