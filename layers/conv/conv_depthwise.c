@@ -366,6 +366,8 @@ static int32_t backward_weights(void *arg, int64_t begin, int64_t end, int32_t t
     const int64_t in_size = y->in * x->in * conv->in_channels, out_pixels = y->out * x->out;
     float *sums = w->io->scratch, *image = sums + (d->taps + 1) * channels + thread * d->image;
     float *total = sums + d->taps * channels; /* of dY, for the bias */
+    float *d_weight = w->io->d_weight[0] != NULL ? w->io->d_weight[0]->data : NULL;
+    float *d_bias = conv->bias && w->io->d_weight[1] != NULL ? w->io->d_weight[1]->data : NULL;
 
     for (int64_t t = 0; t <= d->taps; t++) {
         memset(sums + t * channels + first, 0, (size_t)(last - first) * sizeof *sums);
@@ -373,8 +375,10 @@ static int32_t backward_weights(void *arg, int64_t begin, int64_t end, int32_t t
     for (int64_t n = 0; n < w->io->samples; n++) {
         const float *in = (const float *)w->io->in[0]->data + n * in_size;
         const float *d_out = (const float *)w->io->d_out[0]->data + n * out_pixels * channels;
-        d->isa->total(out_pixels, channels, last - first, d_out + first, total + first);
-        if (w->io->d_weight[0] == NULL) {
+        if (d_bias != NULL) {
+            d->isa->total(out_pixels, channels, last - first, d_out + first, total + first);
+        }
+        if (d_weight == NULL) {
             continue;
         }
         if (d->multiplier > 1) {
@@ -382,8 +386,6 @@ static int32_t backward_weights(void *arg, int64_t begin, int64_t end, int32_t t
         }
         correlate_sample(w, d->multiplier > 1 ? image : in, d_out, first, last, sums);
     }
-    float *d_weight = w->io->d_weight[0] != NULL ? w->io->d_weight[0]->data : NULL;
-    float *d_bias = conv->bias && w->io->d_weight[1] != NULL ? w->io->d_weight[1]->data : NULL;
     for (int64_t o = first; o < last; o++) {
         for (int64_t t = 0; d_weight != NULL && t < d->taps; t++) {
             d_weight[o * d->taps + t] += sums[t * channels + o];
