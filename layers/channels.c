@@ -1,5 +1,6 @@
-/* Sums and maps channel by channel: channels.h. Loops go along wide rows, several of them at a time
- * where that saves reading a row's sums or factors again. */
+/* Sums and maps channel by channel: channels.h. Loops go along wide rows: of sums several at a
+ * time, which saves reading them again. What is written is written in one line, row after row: a
+ * processor sees then that it need not read the memory first, which saves a third of the time. */
 #include "layers/channels.h"
 
 #include <string.h>
@@ -168,17 +169,6 @@ BODY void map_rows(const int bounded, const lamina__channel_map *map, const lami
     const lamina_real *restrict mean = map->mean;
     const lamina_real *restrict scale = map->scale, *restrict bias = map->bias;
     const lamina_real least = map->bounds.least, most = map->bounds.most;
-    for (; n >= 2; n -= 2, x += 2 * width, y += 2 * width) {
-        const lamina_real *x1 = x + width;
-        lamina_real *y1 = y + width;
-#pragma omp simd
-        for (int64_t i = 0; i < width; i++) {
-            const lamina_real z = (x[i] - mean[i]) * scale[i] + bias[i];
-            const lamina_real z1 = (x1[i] - mean[i]) * scale[i] + bias[i];
-            y[i] = inside(bounded, least, most, z);
-            y1[i] = inside(bounded, least, most, z1);
-        }
-    }
     for (; n > 0; n--, x += width, y += width) {
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) {
@@ -221,18 +211,6 @@ BODY void back_rows(const int bounded, const lamina__channel_map *map,
     const lamina_real *restrict scale = map->scale, *restrict bias = map->bias;
     const lamina_real least = map->bounds.least, most = map->bounds.most;
     const lamina_real *restrict slope = map->slope, *restrict offset = map->offset;
-    for (; n >= 2; n -= 2, x += 2 * width, dy += 2 * width, dx += 2 * width) {
-        const lamina_real *x1 = x + width, *dy1 = dy + width;
-        lamina_real *dx1 = dx + width;
-#pragma omp simd
-        for (int64_t i = 0; i < width; i++) {
-            const lamina_real a = x[i] - mean[i], b = x1[i] - mean[i];
-            const lamina_real da = passed(bounded, least, most, a * scale[i] + bias[i], dy[i]);
-            const lamina_real db = passed(bounded, least, most, b * scale[i] + bias[i], dy1[i]);
-            dx[i] = da * scale[i] + (a * slope[i] + offset[i]);
-            dx1[i] = db * scale[i] + (b * slope[i] + offset[i]);
-        }
-    }
     for (; n > 0; n--, x += width, dy += width, dx += width) {
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) {
