@@ -299,6 +299,26 @@ static void column_of_floats(hid_t f) {
     const hsize_t three = 3;
     put_dataset(f, "/metrics/train/step", H5T_NATIVE_DOUBLE, 1, &three, H5P_DEFAULT, values);
 }
+static void uneven_layer_column(hid_t f) {
+    const double values[10] = {0};
+    put_dataset(f, "/metrics/test/layers/mae", H5T_NATIVE_DOUBLE, 1, &ten, H5P_DEFAULT, values);
+}
+static void many_layer_columns(hid_t f) {
+    const double value = 0;
+    const hsize_t one = 1;
+    for (int i = 0; i < 15; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "/metrics/test/layers/more%d", i);
+        put_dataset(f, name, H5T_NATIVE_DOUBLE, 1, &one, H5P_DEFAULT, &value);
+    }
+}
+static void dataset_for_layers(hid_t f) {
+    H5Ldelete(f, "/metrics/test/layers", H5P_DEFAULT);
+    put_dataset(f, "/metrics/test/layers", H5T_NATIVE_FLOAT, 1, &ten, H5P_DEFAULT, ten_floats);
+}
+static void no_layer_columns(hid_t f) { /* as a file from before there were metrics */
+    H5Ldelete(f, "/metrics/test/layers", H5P_DEFAULT);
+}
 static void group_for_dataset(hid_t f) {
     H5Ldelete(f, "/model/layers", H5P_DEFAULT);
     H5Gclose(H5Gcreate2(f, "/model/layers", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
@@ -443,6 +463,12 @@ static const change changes[] = {
     {"no config", no_config, "/config: this group is missing"},
     {"uneven columns", uneven_columns, "/metrics/train/loss: has 10 values, its neighbours have 3"},
     {"column of floats", column_of_floats, "/metrics/train/step: is no dataset of integers"},
+    {"uneven column of a layer", uneven_layer_column,
+     "/metrics/test/layers/mae: has 10 values, its neighbours have 1"},
+    {"many columns of layers", many_layer_columns,
+     "/metrics/test/layers: has 17 columns; there are at most 16"},
+    {"dataset for columns of layers", dataset_for_layers, "/metrics/test/layers: is no group"},
+    {"no columns of layers", no_layer_columns, NULL},
     {"group for dataset", group_for_dataset, "/model/layers: is no dataset"},
     {"dataset for group", dataset_for_group, "/metrics: is no group"},
     {"layer twice", layer_twice, "/model/layers: names \"conv1\" twice"},
