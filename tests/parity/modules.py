@@ -459,7 +459,9 @@ def smooth_l1_loss(p, shapes):
 @module("bce_loss")
 def bce_loss(p, shapes):
     if not p.get("logits", True):
-        return of_pairs(nn.BCELoss(reduction="none"))
+        loss = nn.BCELoss(reduction="none")
+        # PyTorch takes no target above 1, not even by the rounding that layers.py moves one by.
+        return of_pairs(lambda x, target: loss(x, target.clamp(0, 1)))
     weights = p.reals("pos_weight")
     if weights is not None:
         weights = torch.tensor(weights, dtype=torch.float64)
