@@ -28,6 +28,7 @@ import json
 import os
 import pathlib
 import platform
+import shutil
 import signal
 import statistics
 import subprocess
@@ -343,6 +344,9 @@ def processors():
 
 
 def git(*words):
+    """What git says of this checkout; None without git, or outside one."""
+    if shutil.which("git") is None:
+        return None
     done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else None
 
