@@ -1,229 +1,6 @@
-/* The matrices of docs/mathematics.md, built one number at a time, against the layers: in double,
- * where they must agree to rounding, and in float with the kernels that the product would take. */
-#include "../support.h"
-
-#include "check/case.h"
-#include "layers/builtin.h"
-#include "registry/instance.h"
-
-#include <math.h>
-
-/* ---- Running one layer --------------------------------------------------------------------- */
-
-enum { MOST = 512 }; /* elements of a tensor here */
-
-/* Everything in logical row-major order. The first three are given, the others computed. */
-typedef struct layer_run {
-    double in[MOST], weight[2][MOST], d_out[MOST];
-    int32_t label[MOST];
-    double out[MOST], d_in[MOST], d_weight[2][MOST];
-    lamina_weight declared[2];
-    int64_t n_out, n_in;
-} layer_run;
-
-typedef struct variant {
-    const char *name;
-    const lamina_layer_type *const *types;
-    int32_t dtype;
-    double tolerance;
-} variant;
-
-static const variant variants[] = {{"double", lamina__builtin_layers_f64, LAMINA_F64, 1e-12},
-                                   {"float", lamina__builtin_layers, LAMINA_F32, 2e-5}};
-enum { N_VARIANTS = 2 };
-
-/* A tensor with memory of its own. */
-typedef struct memory {
-    lamina_tensor view;
-    _Alignas(64) double data[MOST]; /* room enough for either type */
-} memory;
-
-/* Between logical order and the tensor's. A NULL `from`: the other way. */
-static void copy(memory *m, const double *from, double *to) {
-    const lamina_shape *shape = &m->view.shape;
-    int64_t count = 1;
-    for (int32_t d = 0; d < shape->ndim; d++) {
-        count *= shape->dim[d];
-    }
-    CU_ASSERT_FATAL(count <= MOST);
-    for (int64_t i = 0; i < count; i++) {
-        int64_t at = 0, rest = i;
-        for (int32_t d = shape->ndim - 1; d >= 0; d--) {
-            at += rest % shape->dim[d] * m->view.stride[d];
-            rest /= shape->dim[d];
-        }
-        float *f = (float *)(void *)m->data + at;
-        double *g = m->data + at;
-        if (from == NULL) {
-            to[i] = shape->dtype == LAMINA_F64 ? *g : (double)*f;
-        } else if (shape->dtype == LAMINA_F64) {
-            *g = from[i];
-        } else {
-            *f = (float)from[i];
-        }
-    }
-}
-
-static void make(memory *m, const lamina_shape *shape, const double *values) {
-    memset(m->data, 0xff, sizeof(m->data)); /* NaN in both types */
-    lamina__tensor_view(&m->view, shape, m->data);
-    if (values != NULL) {
-        copy(m, values, NULL);
-    }
-}
-
-static void make_weight(memory *m, const lamina_weight *weight, const double *values) {
-    static const double zeros[MOST];
-    lamina__weight_view(&m->view, weight, m->data);
-    copy(m, values != NULL ? values : zeros, NULL);
-}
-
-/* The memory of one run; static, as it is large and tests run one at a time. */
-static memory in, out, d_in, d_out, saved[4], weight[2], d_weight[2], running[2], labels;
-static _Alignas(64) unsigned char packed[4][64 * 1024], scratch[1024 * 1024];
-
-static void call_layer(lamina__instance *instance, layer_run *run) {
-    const lamina_tensor *ins[] = {&in.view, &labels.view}, *outs[] = {&out.view};
-    const lamina_tensor *weights[] = {&weight[0].view, &weight[1].view};
-    const lamina_tensor *saves[] = {&saved[0].view, &saved[1].view, &saved[2].view, &saved[3].view};
-    const lamina_tensor *states[] = {&running[0].view, &running[1].view};
-    const lamina_tensor *d_outs[] = {&d_out.view}, *d_ins[] = {&d_in.view, NULL};
-    const lamina_tensor *d_weights[] = {&d_weight[0].view, &d_weight[1].view};
-    void *const packs[] = {packed[0], packed[1], packed[2], packed[3]};
-    const lamina_io io = {.struct_size = sizeof(io),
-                          .phase = LAMINA_TRAIN,
-                          .parts = 1,
-                          .samples = instance->in[0].dim[0],
-                          .batch = instance->in[0].dim[0],
-                          .in = ins,
-                          .out = outs,
-                          .weight = weights,
-                          .state = states,
-                          .saved = saves,
-                          .d_out = d_outs,
-                          .d_in = d_ins,
-                          .d_weight = d_weights,
-                          .packed = packs,
-                          .scratch = scratch};
-    lamina_error error = {0};
-    lamina__call call;
-
-    make(&in, &instance->in[0], run->in);
-    make(&out, &instance->out[0], NULL);
-    make(&d_in, &instance->in[0], NULL);
-    make(&d_out, &instance->out[0], run->d_out);
-    if (instance->n_in == 2) {
-        make(&labels, &instance->in[1], NULL);
-        memcpy(labels.data, run->label, sizeof(run->label));
-    }
-    CU_ASSERT_FATAL(instance->n_saved <= 4 && instance->n_packed <= 4 && instance->n_weights <= 2);
-    for (int32_t i = 0; i < instance->n_saved; i++) {
-        make(&saved[i], &instance->saved[i].shape, NULL);
-    }
-    CU_ASSERT_FATAL(instance->n_states <= 2);
-    for (int32_t i = 0; i < instance->n_states; i++) {
-        static const double zeros[MOST];
-        make(&running[i], &instance->states[i].shape, zeros);
-    }
-    for (int32_t i = 0; i < instance->n_packed; i++) {
-        CU_ASSERT_FATAL(instance->packed[i].bytes <= sizeof(packed[i]));
-    }
-    CU_ASSERT_FATAL(instance->scratch_bytes <= sizeof(scratch));
-    for (int32_t i = 0; i < instance->n_weights; i++) {
-        make_weight(&weight[i], &instance->weights[i], run->weight[i]);
-        make_weight(&d_weight[i], &instance->weights[i], NULL);
-        run->declared[i] = instance->weights[i];
-        run->declared[i].name = NULL; /* the instance's own */
-    }
-    lamina__call_init(&call, instance, &error);
-    CU_ASSERT_EQUAL_FATAL(lamina__instance_prepare(instance, &call, &io), LAMINA_OK);
-    CU_ASSERT_EQUAL_FATAL(lamina__instance_forward(instance, &call, &io), LAMINA_OK);
-    CU_ASSERT_EQUAL_FATAL(lamina__instance_backward(instance, &call, &io), LAMINA_OK);
-    copy(&out, NULL, run->out);
-    copy(&d_in, NULL, run->d_in);
-    for (int32_t i = 0; i < instance->n_weights; i++) {
-        copy(&d_weight[i], NULL, run->d_weight[i]);
-    }
-}
-
-/* Forward and backward of the layer `type`, its inputs and parameters given as in a case. */
-static void run_layer(const variant *v, const char *type, const char *text, layer_run *run) {
-    const char *const any[LAMINA__N_PASSES] = {NULL, NULL, NULL};
-    lamina__type_entry entry = {.type = NULL};
-    lamina__instance *instance = NULL;
-    lamina_error error = {0};
-    lamina__case from;
-
-    for (size_t i = 0; v->types[i] != NULL; i++) {
-        if (strcmp(v->types[i]->name, type) == 0) {
-            entry.type = v->types[i];
-        }
-    }
-    CU_ASSERT_PTR_NOT_NULL_FATAL(entry.type);
-    CU_ASSERT_EQUAL_FATAL(lamina__case_read(&entry, text, &from, &error), LAMINA_OK);
-    from.in[0].dtype = v->dtype;
-    const int64_t samples[] = {from.in[0].dim[0]};
-    const lamina__cut cut = {
-        .training = 1, .shards = 1, .threads = 1, .n_samples = 1, .samples = samples};
-    CU_ASSERT_EQUAL_FATAL(
-        lamina__instance_create(&entry, "layer", NULL, 0, 1, from.config, &instance, &error),
-        LAMINA_OK);
-    lamina_status status = lamina__instance_setup(instance, from.n_in, from.in, &cut, &error);
-    if (status == LAMINA_OK) {
-        status = lamina__instance_bind(instance, any, 0, &error);
-    }
-    if (status != LAMINA_OK) {
-        printf("\n      %s: %s", v->name, error.message);
-    }
-    CU_ASSERT_EQUAL_FATAL(status, LAMINA_OK);
-    call_layer(instance, run);
-    lamina__instance_free(instance);
-    lamina__case_free(&from);
-}
-
-/* ---- Numbers and comparisons --------------------------------------------------------------- */
-
-/* Distinct numbers in (-1, 1) that are exact in float. */
-static void draw(double *x, size_t n, uint32_t seed) {
-    uint32_t state = seed * 2654435761U + 12345;
-    for (size_t i = 0; i < n; i++) {
-        state = state * 1664525U + 1013904223U;
-        x[i] = ((double)(state >> 16) + 0.5) / 32768 - 1;
-    }
-}
-
-static void draw_run(layer_run *run, uint32_t seed) {
-    draw(run->in, MOST, seed);
-    draw(run->weight[0], MOST, seed + 1);
-    draw(run->weight[1], MOST, seed + 2);
-    draw(run->d_out, MOST, seed + 3);
-}
-
-#define SAME(v, got, expected, n) same((v), (got), (expected), (n), #got, __LINE__)
-
-static void same(const variant *v, const double *got, const double *expected, size_t n,
-                 const char *what, int line) {
-    for (size_t i = 0; i < n; i++) {
-        if (!(fabs(got[i] - expected[i]) <= v->tolerance * fmax(1, fabs(expected[i])))) {
-            printf("\n      line %d, %s: %s[%zu] is %.17g, expected %.17g", line, v->name, what, i,
-                   got[i], expected[i]);
-            CU_FAIL("the layer is its matrix");
-            return;
-        }
-    }
-    CU_PASS("the layer is its matrix");
-}
-
-/* y = A x, A: (rows, cols); with `transposed`, y = A^T x. */
-static void multiply(const double *a, size_t rows, size_t cols, bool transposed, const double *x,
-                     double *y) {
-    memset(y, 0, (transposed ? cols : rows) * sizeof(*y));
-    for (size_t i = 0; i < rows; i++) {
-        for (size_t j = 0; j < cols; j++) {
-            y[transposed ? j : i] += a[i * cols + j] * x[transposed ? i : j];
-        }
-    }
-}
+/* The matrices of docs/mathematics.md, built one number at a time, against the layers.
+ * test_mathematics_losses.c has those of losses and of softmax. */
+#include "matrix_checks.h"
 
 /* ---- Convolution --------------------------------------------------------------------------- */
 
@@ -256,6 +33,58 @@ static void test_convolution_is_a_matrix(void) {
         multiply(&c[0][0], 4, 16, true, r.d_out, dx);
         SAME(&variants[i], r.d_in, dx, 16);
         SAME(&variants[i], r.d_weight[1], &db, 1);
+    }
+}
+
+/* The textbook's convolution with k, full[p + a, q + b] = sum of k[a, b] x[p, q], on the 6x6 places
+ * that it reaches from 4x4: the layer makes it with k turned by 180 degrees and padding 2, and its
+ * middle 2x2, where the window is inside, without padding. */
+static void test_convolution_is_a_correlation(void) {
+    static layer_run r;
+    for (size_t i = 0; i < N_VARIANTS; i++) {
+        double k[9], full[6][6] = {{0}}, middle[4];
+        draw_run(&r, 30);
+        draw(k, 9, 31);
+        for (size_t at = 0; at < 16 * 9; at++) {
+            const size_t p = at / 9 / 4, q = at / 9 % 4, a = at % 9 / 3, b = at % 3;
+            full[p + a][q + b] += k[3 * a + b] * r.in[4 * p + q];
+        }
+        for (size_t at = 0; at < 4; at++) {
+            middle[at] = full[2 + at / 2][2 + at % 2];
+        }
+        for (size_t at = 0; at < 9; at++) {
+            r.weight[0][at] = k[8 - at];
+        }
+        run_layer(&variants[i], "conv",
+                  "{input: [1, 1, 4, 4], params: {filters: 1, kernel: 3, bias: false}}", &r);
+        SAME(&variants[i], r.out, middle, 4);
+        run_layer(&variants[i], "conv",
+                  "{input: [1, 1, 4, 4], params: {filters: 1, kernel: 3, padding: 2, bias: false}}",
+                  &r);
+        SAME(&variants[i], r.out, &full[0][0], 36);
+    }
+}
+
+/* dw[u, v] = sum of dy[i, j] x[i + u, j + v]: the correlation of the 4x4 input with the 2x2 output
+ * gradient, which is what the layer computes forward with dy as its filter. */
+static void test_filter_gradient_is_a_correlation(void) {
+    static layer_run r, of_dy;
+    for (size_t i = 0; i < N_VARIANTS; i++) {
+        double dw[9] = {0};
+        draw_run(&r, 32);
+        run_layer(&variants[i], "conv",
+                  "{input: [1, 1, 4, 4], params: {filters: 1, kernel: 3, bias: false}}", &r);
+        for (size_t at = 0; at < 9 * 4; at++) {
+            const size_t u = at / 4 / 3, v = at / 4 % 3, y = at % 4 / 2, x = at % 2;
+            dw[3 * u + v] += r.d_out[2 * y + x] * r.in[4 * (y + u) + x + v];
+        }
+        SAME(&variants[i], r.d_weight[0], dw, 9);
+        draw_run(&of_dy, 33);
+        memcpy(of_dy.in, r.in, sizeof(r.in));
+        memcpy(of_dy.weight[0], r.d_out, sizeof(r.d_out));
+        run_layer(&variants[i], "conv",
+                  "{input: [1, 1, 4, 4], params: {filters: 1, kernel: 2, bias: false}}", &of_dy);
+        SAME(&variants[i], of_dy.out, dw, 9);
     }
 }
 
@@ -401,6 +230,51 @@ static void test_dimension_rule(void) {
     }
 }
 
+/* Z = A B, A: (n, k), B: (k, m). */
+static void product(const double *a, const double *b, size_t n, size_t k, size_t m, double *z) {
+    memset(z, 0, n * m * sizeof(*z));
+    for (size_t i = 0; i < n * k * m; i++) {
+        const size_t row = i / (k * m), inner = i / m % k, column = i % m;
+        z[row * m + column] += a[row * k + inner] * b[inner * m + column];
+    }
+}
+
+/* B = A^T, A: (n, m). */
+static void transpose(const double *a, size_t n, size_t m, double *b) {
+    for (size_t i = 0; i < n * m; i++) {
+        b[i % m * n + i / m] = a[i];
+    }
+}
+
+/* Samples as columns, X: (F, N): Y = W X + b 1^T, dW = dY X^T, dX = W^T dY, db = dY 1. The layer
+ * has them as rows. */
+static void test_columns(void) {
+    enum { N = 4, F = 3, O = 2 };
+    static layer_run r;
+    for (size_t i = 0; i < N_VARIANTS; i++) {
+        double x[F * N], y[O * N], d_y[O * N], w_t[F * O], d_x[F * N], d_w[O * F], db[O] = {0};
+        double rows[MOST];
+        draw_run(&r, 34);
+        run_layer(&variants[i], "linear", "{input: [4, 3], params: {units: 2}}", &r);
+        transpose(r.in, N, F, x);
+        transpose(r.d_out, N, O, d_y);
+        product(r.weight[0], x, O, F, N, y);
+        for (size_t at = 0; at < O * N; at++) {
+            y[at] += r.weight[1][at / N];
+            db[at / N] += d_y[at];
+        }
+        transpose(y, O, N, rows);
+        SAME(&variants[i], r.out, rows, N * O);
+        product(d_y, r.in, O, N, F, d_w); /* the layer's rows are X^T */
+        SAME(&variants[i], r.d_weight[0], d_w, O * F);
+        transpose(r.weight[0], O, F, w_t);
+        product(w_t, d_y, F, O, N, d_x);
+        transpose(d_x, F, N, rows);
+        SAME(&variants[i], r.d_in, rows, N * F);
+        SAME(&variants[i], r.d_weight[1], db, O);
+    }
+}
+
 /* Z = V (W x + b) + c: the gradient at x goes back through both, dx = (V W)^T dz. */
 static void test_chain_rule(void) {
     enum { F = 4, M = 3, O = 2 };
@@ -438,30 +312,6 @@ static void test_chain_rule(void) {
             }
         }
         SAME(&variants[i], first.d_weight[0], dw, M * F);
-    }
-}
-
-/* L = |Xw - t|^2 / 2 has the gradient X^T (Xw - t), which is 0 where X^T X w = X^T t. */
-static void test_least_squares(void) {
-    static const double x[] = {1, 1, 1, -1, 1, 1, 1, -1}; /* (4, 2), orthogonal columns */
-    static const double t[] = {3, 0, 1, 1};
-    static const double solution[] = {1.25, 0.75}, other[] = {2, -1}, zero[] = {0, 0};
-    static layer_run r;
-    for (size_t i = 0; i < N_VARIANTS; i++) {
-        for (int at_solution = 0; at_solution < 2; at_solution++) {
-            double gradient[2];
-            memcpy(r.in, x, sizeof(x));
-            memcpy(r.weight[0], at_solution ? solution : other, sizeof(other));
-            run_layer(&variants[i], "linear", "{input: [4, 2], params: {units: 1, bias: false}}",
-                      &r);
-            for (size_t n = 0; n < 4; n++) {
-                r.d_out[n] = r.out[n] - t[n];
-            }
-            run_layer(&variants[i], "linear", "{input: [4, 2], params: {units: 1, bias: false}}",
-                      &r);
-            multiply(x, 4, 2, true, r.d_out, gradient);
-            SAME(&variants[i], r.d_weight[0], at_solution ? zero : gradient, 2);
-        }
     }
 }
 
@@ -594,6 +444,116 @@ static void test_relu_is_a_diagonal(void) {
     }
 }
 
+/* ---- Functions of one number --------------------------------------------------------------- */
+
+/* f(x) and f'(x), as the page's table has them. */
+typedef struct value {
+    double f, slope;
+} value;
+
+static double sigmoid_of(double x) {
+    return 1 / (1 + exp(-x));
+}
+
+static value leaky_relu(double x) { /* slope 0.1 */
+    return x > 0 ? (value){x, 1} : (value){0.1 * x, 0.1};
+}
+
+static value elu(double x) { /* alpha 1.5 */
+    return x > 0 ? (value){x, 1} : (value){1.5 * (exp(x) - 1), 1.5 * exp(x)};
+}
+
+static value selu(double x) {
+    const double scale = 1.0507009873554805, alpha = 1.6732632423543772;
+    return x > 0 ? (value){scale * x, scale}
+                 : (value){scale * alpha * (exp(x) - 1), scale * alpha * exp(x)};
+}
+
+static value gelu(double x) {
+    const double pi = acos(-1), p = (1 + erf(x / sqrt(2))) / 2;
+    return (value){x * p, p + x * exp(-x * x / 2) / sqrt(2 * pi)};
+}
+
+static value gelu_tanh(double x) {
+    const double c = sqrt(2 / acos(-1)), t = tanh(c * (x + 0.044715 * x * x * x));
+    return (value){x * (1 + t) / 2,
+                   (1 + t) / 2 + x / 2 * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x)};
+}
+
+static value silu(double x) {
+    const double s = sigmoid_of(x);
+    return (value){x * s, s * (1 + x * (1 - s))};
+}
+
+static value mish(double x) {
+    const double t = tanh(log(1 + exp(x)));
+    return (value){x * t, t + x * (1 - t * t) * sigmoid_of(x)};
+}
+
+static value sigmoid(double x) {
+    const double s = sigmoid_of(x);
+    return (value){s, s * (1 - s)};
+}
+
+static value hyperbolic(double x) {
+    return (value){tanh(x), 1 - tanh(x) * tanh(x)};
+}
+
+static value softplus(double x) { /* beta 2 */
+    return (value){log(1 + exp(2 * x)) / 2, sigmoid_of(2 * x)};
+}
+
+static value hard_sigmoid(double x) {
+    return x <= -3 ? (value){0, 0} : x >= 3 ? (value){1, 0} : (value){x / 6 + 0.5, 1.0 / 6};
+}
+
+static value hard_swish(double x) {
+    return x <= -3 ? (value){0, 0} : x >= 3 ? (value){x, 1} : (value){x * (x + 3) / 6, x / 3 + 0.5};
+}
+
+static value clipped(double x) { /* -1 to 2.5 */
+    return x <= -1 ? (value){-1, 0} : x >= 2.5 ? (value){2.5, 0} : (value){x, 1};
+}
+
+/* The Jacobian is diagonal, with f'(x). */
+static void test_functions_of_one_number(void) {
+    enum { N = 60 };
+    static const struct {
+        const char *type, *params;
+        value (*of)(double x);
+    } functions[] = {{"leaky_relu", "{slope: 0.1}", leaky_relu},
+                     {"elu", "{alpha: 1.5}", elu},
+                     {"selu", "{}", selu},
+                     {"gelu", "{}", gelu},
+                     {"gelu", "{approximate: tanh}", gelu_tanh},
+                     {"silu", "{}", silu},
+                     {"mish", "{}", mish},
+                     {"sigmoid", "{}", sigmoid},
+                     {"tanh", "{}", hyperbolic},
+                     {"softplus", "{beta: 2}", softplus},
+                     {"hard_sigmoid", "{}", hard_sigmoid},
+                     {"hard_swish", "{}", hard_swish},
+                     {"clip", "{min: -1, max: 2.5}", clipped}};
+    static layer_run r;
+    for (size_t i = 0; i < N_VARIANTS; i++) {
+        for (size_t k = 0; k < sizeof(functions) / sizeof(functions[0]); k++) {
+            double y[N], dx[N];
+            char text[128];
+            draw_run(&r, 35);
+            for (size_t n = 0; n < N; n++) {
+                r.in[n] *= 6;
+                const value v = functions[k].of(r.in[n]);
+                y[n] = v.f;
+                dx[n] = v.slope * r.d_out[n];
+            }
+            snprintf(text, sizeof(text), "{input: [2, 3, 5, 2], params: %s}", functions[k].params);
+            run_layer(&variants[i], functions[k].type, text, &r);
+            SAME(&variants[i], r.out, y, N);
+            SAME(&variants[i], r.d_in, dx, N);
+        }
+    }
+}
+
 /* ---- Norms --------------------------------------------------------------------------------- */
 
 enum { M = 6, SETS = 3 };
@@ -696,136 +656,25 @@ static void test_response_normalisation(void) {
     }
 }
 
-/* ---- Softmax ------------------------------------------------------------------------------- */
-
-enum { K = 5 };
-
-/* s = softmax(x) and its Jacobian diag(s) - s s^T. */
-static void softmax_of(const double *x, double *s, double jacobian[K][K]) {
-    double sum = 0;
-    for (size_t k = 0; k < K; k++) {
-        s[k] = exp(x[k]);
-        sum += s[k];
-    }
-    for (size_t k = 0; k < K; k++) {
-        s[k] /= sum;
-    }
-    for (size_t k = 0; k < K; k++) {
-        for (size_t l = 0; l < K; l++) {
-            jacobian[k][l] = (k == l ? s[k] : 0) - s[k] * s[l];
-        }
-    }
-}
-
-/* Each unit vector as the output's gradient takes out one row of the Jacobian; a vector of ones,
- * the gradient of a plain sum, gives 0. */
-static void test_softmax_jacobian(void) {
-    static const double zeros[K];
-    static layer_run r;
-    for (size_t i = 0; i < N_VARIANTS; i++) {
-        double s[K], jacobian[K][K];
-        draw_run(&r, 8);
-        softmax_of(r.in, s, jacobian);
-        for (size_t k = 0; k <= K; k++) {
-            for (size_t l = 0; l < K; l++) {
-                r.d_out[l] = k == l || k == K;
-            }
-            run_layer(&variants[i], "softmax", "{input: [1, 5]}", &r);
-            SAME(&variants[i], r.out, s, K);
-            SAME(&variants[i], r.d_in, k < K ? jacobian[k] : zeros, K);
-        }
-    }
-}
-
-/* Over the channels of each pixel: (1, 5, 1, 2) is two vectors of five, side by side. */
-static void test_softmax_of_pixels(void) {
-    static layer_run r;
-    for (size_t i = 0; i < N_VARIANTS; i++) {
-        double s[2][K], jacobian[2][K][K], x[K], ds[K], dx[K], all_s[2 * K], all_dx[2 * K];
-        draw_run(&r, 9);
-        for (size_t p = 0; p < 2; p++) {
-            for (size_t k = 0; k < K; k++) {
-                x[k] = r.in[2 * k + p];
-                ds[k] = r.d_out[2 * k + p];
-            }
-            softmax_of(x, s[p], jacobian[p]);
-            multiply(&jacobian[p][0][0], K, K, true, ds, dx);
-            for (size_t k = 0; k < K; k++) {
-                all_s[2 * k + p] = s[p][k];
-                all_dx[2 * k + p] = dx[k];
-            }
-        }
-        run_layer(&variants[i], "softmax", "{input: [1, 5, 1, 2]}", &r);
-        SAME(&variants[i], r.out, all_s, 2 * K);
-        SAME(&variants[i], r.d_in, all_dx, 2 * K);
-    }
-}
-
-/* The Jacobian times the gradient of -log s_t is s - e_t. */
-static void test_softmax_and_cross_entropy(void) {
-    enum { N = 3 };
-    static layer_run r;
-    for (size_t i = 0; i < N_VARIANTS; i++) {
-        double loss[N], dx[N * K], difference[N * K];
-        draw_run(&r, 10);
-        for (size_t n = 0; n < N; n++) {
-            const size_t t = (2 * n + 1) % K;
-            double s[K], jacobian[K][K], ds[K] = {0};
-            softmax_of(r.in + n * K, s, jacobian);
-            r.label[n] = (int32_t)t;
-            loss[n] = -log(s[t]);
-            ds[t] = -r.d_out[n] / s[t];
-            multiply(&jacobian[0][0], K, K, true, ds, dx + n * K);
-            for (size_t k = 0; k < K; k++) {
-                difference[n * K + k] = r.d_out[n] * (s[k] - (k == t));
-            }
-        }
-        run_layer(&variants[i], "softmax_loss", "{input: [3, 5]}", &r);
-        SAME(&variants[i], r.out, loss, N);
-        SAME(&variants[i], r.d_in, dx, N * K);
-        SAME(&variants[i], r.d_in, difference, N * K);
-    }
-}
-
-/* Scores that exp() could not take, and one that is no number. */
-static void test_softmax_loss_of_extremes(void) {
-    static const double x[3][K] = {
-        {1000, 999, -1000, 0, 0}, {-5000, 0, 0, 0, 0}, {0, NAN, 0, 0, 0}};
-    static layer_run r;
-    for (size_t i = 0; i < N_VARIANTS; i++) {
-        const double loss[2] = {log1p(exp(-1)), 5000 + log(4)};
-        const double dx[2 * K] = {
-            -1 / (1 + exp(1)), 1 / (1 + exp(1)), 0, 0, 0, -1, 0.25, 0.25, 0.25, 0.25};
-        memcpy(r.in, x, sizeof(x));
-        for (size_t n = 0; n < 3; n++) {
-            r.label[n] = 0;
-            r.d_out[n] = 1;
-        }
-        run_layer(&variants[i], "softmax_loss", "{input: [3, 5]}", &r);
-        SAME(&variants[i], r.out, loss, 2);
-        SAME(&variants[i], r.d_in, dx, 2 * K);
-        CU_ASSERT_TRUE(isnan(r.out[2]));
-        CU_ASSERT_TRUE(isnan(r.d_in[2 * K]));
-    }
-}
-
-LAMINA_TESTS(
-    {"a convolution is y = Cx, its gradient C^T dy", test_convolution_is_a_matrix},
-    {"so it is with channels, stride, padding, dilation", test_convolution_with_everything},
-    {"a transposed convolution is y = C^T x, its gradient C dy", test_transposed_convolution},
-    {"so it is with channels, stride, padding, dilation, output padding",
-     test_transposed_with_everything},
-    {"linear follows the dimension rule", test_dimension_rule},
-    {"two linear layers follow the chain rule", test_chain_rule},
-    {"least squares", test_least_squares}, {"pooling is a matrix", test_pooling_is_a_matrix},
-    {"global pooling is a row of a matrix", test_global_pooling},
-    {"upsampling is a matrix for each axis", test_upsampling_is_two_matrices},
-    {"padding is a matrix for each axis", test_padding_is_two_matrices},
-    {"max pooling takes the first of equals", test_max_pool_of_equals},
-    {"relu is a diagonal matrix", test_relu_is_a_diagonal},
-    {"norms have one Jacobian", test_norms_have_one_jacobian},
-    {"response normalisation", test_response_normalisation},
-    {"the Jacobian of softmax is diag(s) - s s^T", test_softmax_jacobian},
-    {"softmax over the channels of each pixel", test_softmax_of_pixels},
-    {"softmax and cross-entropy leave s - e_t", test_softmax_and_cross_entropy},
-    {"softmax loss of extreme scores", test_softmax_loss_of_extremes})
+LAMINA_TESTS({"a convolution is y = Cx, its gradient C^T dy", test_convolution_is_a_matrix},
+             {"so it is with channels, stride, padding, dilation",
+              test_convolution_with_everything},
+             {"it is a correlation: the textbook's convolution turns the filter",
+              test_convolution_is_a_correlation},
+             {"the filter's gradient is a correlation, too", test_filter_gradient_is_a_correlation},
+             {"a transposed convolution is y = C^T x, its gradient C dy",
+              test_transposed_convolution},
+             {"so it is with channels, stride, padding, dilation, output padding",
+              test_transposed_with_everything},
+             {"linear follows the dimension rule", test_dimension_rule},
+             {"samples as columns: dW = dY X^T, dX = W^T dY", test_columns},
+             {"two linear layers follow the chain rule", test_chain_rule},
+             {"pooling is a matrix", test_pooling_is_a_matrix},
+             {"global pooling is a row of a matrix", test_global_pooling},
+             {"upsampling is a matrix for each axis", test_upsampling_is_two_matrices},
+             {"padding is a matrix for each axis", test_padding_is_two_matrices},
+             {"max pooling takes the first of equals", test_max_pool_of_equals},
+             {"relu is a diagonal matrix", test_relu_is_a_diagonal},
+             {"functions of one number are diagonal matrices", test_functions_of_one_number},
+             {"norms have one Jacobian", test_norms_have_one_jacobian},
+             {"response normalisation", test_response_normalisation})
