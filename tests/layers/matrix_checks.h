@@ -219,17 +219,19 @@ static inline void draw_run(layer_run *run, uint32_t seed) {
 
 #define SAME(v, got, expected, n) same((v), (got), (expected), (n), #got, __LINE__)
 
-static inline void same(const variant *v, const double *got, const double *expected, size_t n,
+/* Says so when not. */
+static inline bool same(const variant *v, const double *got, const double *expected, size_t n,
                         const char *what, int line) {
     for (size_t i = 0; i < n; i++) {
         if (!(fabs(got[i] - expected[i]) <= v->tolerance * fmax(1, fabs(expected[i])))) {
             printf("\n      line %d, %s: %s[%zu] is %.17g, expected %.17g", line, v->name, what, i,
                    got[i], expected[i]);
             CU_FAIL("the layer is its matrix");
-            return;
+            return false;
         }
     }
     CU_PASS("the layer is its matrix");
+    return true;
 }
 
 /* y = A x, A: (rows, cols); with `transposed`, y = A^T x. */

@@ -221,9 +221,11 @@ static void test_losses_of_numbers(void) {
             snprintf(text, sizeof(text), "{input: [3, 5], target: values, params: %s}",
                      losses[k].params);
             run_layer(&variants[i], losses[k].type, text, &r);
-            SAME(&variants[i], r.out, loss, N);
-            SAME(&variants[i], r.d_in, dx, N * F);
-            SAME(&variants[i], r.d_target, dt, N * F);
+            bool right = SAME(&variants[i], r.out, loss, N);
+            right = SAME(&variants[i], r.d_in, dx, N * F) && right;
+            if (!SAME(&variants[i], r.d_target, dt, N * F) || !right) {
+                printf(" (%s %s)", losses[k].type, losses[k].params);
+            }
         }
     }
 }
