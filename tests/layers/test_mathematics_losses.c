@@ -66,7 +66,7 @@ static void gram(const double *x, size_t n, size_t p, double *xtx) {
 /* Steps of gradient descent on the mean of (Xw - t)^2, taken by the two layers, end at
  * (X^T X)^-1 X^T t; the columns of X are far from orthogonal. */
 static void test_descent_solves_least_squares(void) {
-    enum { N = 6, P = 3, STEPS = 4000 };
+    enum { N = 6, P = 3, STEPS = 1500 };
     static const char *const linear = "{input: [6, 3], params: {units: 1, bias: false}}";
     static layer_run layer, loss;
     for (size_t i = 0; i < N_VARIANTS; i++) {

@@ -5,7 +5,7 @@
 
 /* Y = X W^T + 1 b^T with FEATURES + 1 unknowns for each output: the last is the bias, whose column
  * of X is 1. */
-enum { SAMPLES = 10, FEATURES = 3, UNKNOWNS = 4, OUTPUTS = 2, STEPS = 6000 };
+enum { SAMPLES = 10, FEATURES = 3, UNKNOWNS = 4, OUTPUTS = 2, STEPS = 1500 };
 
 typedef struct problem {
     float x[SAMPLES * FEATURES], y[SAMPLES * OUTPUTS];
