@@ -4,11 +4,13 @@
  *     dim[0] .. dim[n-1]   4 bytes each, the samples first
  *     the elements, row-major
  *
- * Images are bytes with the dimensions N,H,W or N,C,H,W (kept channels-last in memory), labels
+ * Images are bytes with the dimensions N,H,W, or N,C,H,W, or with `layout: nhwc` N,H,W,C; labels
  * bytes with the dimension N. Targets are of any of the types and dimensions: a file of N numbers
- * gives each sample one, (N, 1); N,C,H,W is kept channels-last. Every file may be compressed. They
- * are read and checked whole at open: the size must be exactly what the header says, and nothing is
- * allocated before the file was found able to hold it. */
+ * gives each sample one, (N, 1); one with four dimensions has the layout of the images. A header
+ * does not tell the two layouts apart, so neither is guessed; both are kept channels-last in memory
+ * and are N,C,H,W to the network. Every file may be compressed. They are read and checked whole at
+ * open: the size must be exactly what the header says, and nothing is allocated before the file was
+ * found able to hold it. */
 #include "base/alloc.h"
 #include "data/source.h"
 #include "datasets/file.h"
@@ -27,12 +29,17 @@
 typedef struct idx_config {
     const char *images, *labels, *targets;
     int64_t samples;
+    int32_t layout; /* idx_layout */
 } idx_config;
+
+typedef enum idx_layout { IDX_NCHW, IDX_NHWC } idx_layout;
+static const char *const layouts[] = {"nchw", "nhwc", NULL};
 
 static const lamina_param idx_params[] = {
     {.name = "images",
-     .doc = "IDX file with the images (N,H,W or N,C,H,W unsigned bytes), plain or gzip; relative "
-            "to the working directory.",
+     .doc =
+         "IDX file with the images (N,H,W unsigned bytes, or four dimensions: see layout), plain "
+         "or gzip; relative to the working directory.",
      .type = LAMINA_STRING,
      .required = 1,
      .offset = offsetof(idx_config, images)},
@@ -53,6 +60,13 @@ static const lamina_param idx_params[] = {
      .offset = offsetof(idx_config, samples),
      .max = 4294967295.0,
      .def = "0"},
+    {.name = "layout",
+     .doc = "Order of the dimensions in files with four, images and targets: `nchw`, a plane "
+            "for each channel, or `nhwc`, the channels of a pixel side by side.",
+     .type = LAMINA_ENUM,
+     .choices = layouts,
+     .offset = offsetof(idx_config, layout),
+     .def = "nchw"},
 };
 
 typedef enum idx_content { IDX_IMAGES, IDX_LABELS, IDX_TARGETS } idx_content;
@@ -134,10 +148,10 @@ static lamina_status check_magic(const char *path, const uint8_t magic[4], idx_c
                             ndim == 3 || ndim == 4 ? "; `images` and `labels` may be swapped" : "");
     }
     if (!labels && ndim != 3 && ndim != 4) {
-        return lamina__fail(error, LAMINA_ERROR_DATA,
-                            "%s: has %d dimension%s where images have 3 (N,H,W) or 4 (N,C,H,W)%s",
-                            path, ndim, ndim == 1 ? "" : "s",
-                            ndim == 1 ? "; `images` and `labels` may be swapped" : "");
+        return lamina__fail(
+            error, LAMINA_ERROR_DATA,
+            "%s: has %d dimension%s where images have 3 (N,H,W) or 4 (N,C,H,W; N,H,W,C)%s", path,
+            ndim, ndim == 1 ? "" : "s", ndim == 1 ? "; `images` and `labels` may be swapped" : "");
     }
     return LAMINA_OK;
 }
@@ -351,9 +365,11 @@ static lamina_status set_shape(lamina__source *source, const idx_array *images,
                             config->samples, config->images, images->dim[0]);
     }
     source->count = config->samples > 0 ? config->samples : images->dim[0];
-    source->channels = images->ndim == 4 ? images->dim[1] : 1;
-    source->height = images->dim[images->ndim - 2];
-    source->width = images->dim[images->ndim - 1];
+    const int64_t *dim = images->dim;
+    const bool planes = images->ndim == 4 && config->layout == IDX_NCHW;
+    source->channels = images->ndim == 3 ? 1 : planes ? dim[1] : dim[3];
+    source->height = planes ? dim[2] : dim[1];
+    source->width = planes ? dim[3] : dim[2];
     return LAMINA_OK;
 }
 
@@ -387,12 +403,18 @@ static double number_at(const idx_array *array, int64_t i) {
     return value;
 }
 
-static lamina_status set_numbers(lamina__source *source, const idx_array *array, const char *path,
-                                 lamina_error *error) {
+static lamina_status set_numbers(lamina__source *source, const idx_array *array,
+                                 const idx_config *config, lamina_error *error) {
+    const char *path = config->targets;
     const int32_t ndim = array->ndim > 1 ? array->ndim : 2;
     source->target = (lamina_shape){.dtype = LAMINA_F32, .ndim = ndim, .dim = {source->count, 1}};
     for (int32_t i = 1; i < array->ndim; i++) {
         source->target.dim[i] = array->dim[i];
+    }
+    if (ndim == 4 && config->layout == IDX_NHWC) {
+        source->target.dim[1] = array->dim[3];
+        source->target.dim[2] = array->dim[1];
+        source->target.dim[3] = array->dim[2];
     }
     const int64_t size = lamina__source_numbers(source), count = source->count * size;
     float *numbers = lamina__calloc((size_t)count, sizeof(*numbers));
@@ -409,16 +431,17 @@ static lamina_status set_numbers(lamina__source *source, const idx_array *array,
                                 path, i % size, i / size, number_at(array, i));
         }
     }
-    return ndim == 4 ? to_channels_last(numbers, sizeof(*numbers), source->target.dim[1],
-                                        source->target.dim[2] * source->target.dim[3],
-                                        source->count, error)
-                     : LAMINA_OK;
+    return ndim == 4 && config->layout == IDX_NCHW
+               ? to_channels_last(numbers, sizeof(*numbers), source->target.dim[1],
+                                  source->target.dim[2] * source->target.dim[3], source->count,
+                                  error)
+               : LAMINA_OK;
 }
 
 static lamina_status set_targets(lamina__source *source, const idx_array *targets,
                                  const idx_config *config, lamina_error *error) {
     return config->labels != NULL ? set_labels(source, targets->data, error)
-                                  : set_numbers(source, targets, config->targets, error);
+                                  : set_numbers(source, targets, config, error);
 }
 
 static lamina_status idx_open(const void *values, lamina__source **result, lamina_error *error) {
@@ -443,8 +466,11 @@ static lamina_status idx_open(const void *values, lamina__source **result, lamin
             LAMINA_OK ||
         (status = set_shape(source, &images, &targets, config, error)) != LAMINA_OK ||
         (status = set_targets(source, &targets, config, error)) != LAMINA_OK ||
-        (status = to_channels_last(images.data, 1, source->channels, source->height * source->width,
-                                   source->count, error)) != LAMINA_OK) {
+        (status = config->layout == IDX_NHWC
+                      ? LAMINA_OK
+                      : to_channels_last(images.data, 1, source->channels,
+                                         source->height * source->width, source->count, error)) !=
+            LAMINA_OK) {
         goto done;
     }
     store->pixels = images.data;
@@ -458,6 +484,9 @@ static lamina_status idx_open(const void *values, lamina__source **result, lamin
         lamina__source_add_contents(source, targets.data,
                                     (size_t)(source->count * lamina__source_numbers(source)) *
                                         (size_t)type_bytes(targets.type));
+        if (targets.ndim == 4 && config->layout == IDX_NHWC) { /* the same bytes, other numbers */
+            lamina__source_add_contents(source, layouts[IDX_NHWC], 4);
+        }
     }
     *result = source;
     source = NULL;
@@ -483,7 +512,7 @@ static void idx_check(const void *values, const char *subject, const lamina__nod
 const lamina__reader lamina__idx_reader = {
     .name = "idx",
     .doc = "Images with labels, or with other numbers, in IDX files, as MNIST and Fashion-MNIST "
-           "come.",
+           "come and CIFAR-10 is fetched.",
     .config_size = sizeof(idx_config),
     .params = idx_params,
     .n_params = sizeof(idx_params) / sizeof(idx_params[0]),

@@ -79,6 +79,9 @@ static void *field(void *config, const char *name) {
     return NULL;
 }
 
+/* Of the field `layout`, as its choices are listed. */
+enum { NCHW, NHWC };
+
 static lamina_status open_some(const char *images, const char *labels, int64_t samples,
                                lamina__source **source, lamina_error *error) {
     _Alignas(16) char config[64] = {0};
@@ -106,6 +109,19 @@ static lamina__source *open_good(const char *images, const char *labels) {
     lamina_error error = {0};
     CU_ASSERT_EQUAL(open_some(images, labels, 0, &source, &error), LAMINA_OK);
     TEST_TEXT(error.message, "");
+    return source;
+}
+
+static lamina__source *open_layout(const char *images, const char *labels, int32_t layout) {
+    _Alignas(16) char config[64] = {0};
+    lamina__source *source = NULL;
+    lamina_error error = {0};
+    *(const char **)field(config, "images") = images;
+    *(const char **)field(config, "labels") = labels;
+    *(int32_t *)field(config, "layout") = layout;
+    CU_ASSERT_EQUAL(lamina__idx_reader.open(config, &source, &error), LAMINA_OK);
+    TEST_TEXT(error.message, "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(source);
     return source;
 }
 
@@ -210,6 +226,34 @@ static void test_channels(void) {
             CU_ASSERT_EQUAL(pixels[i], (uint8_t)(30 * n + 10 * c + yx));
         }
     }
+    lamina__source_close(source);
+}
+
+/* N,H,W,C: the same images as from N,C,H,W; the layout says nothing about N,H,W. */
+static void test_channels_last(void) {
+    begin_with_files();
+    const uint32_t dim[] = {SAMPLES, 2, 5, 3};
+    bytes file = make_idx(8, 4, dim, 1);
+    bytes planar = make_idx(8, 4, (const uint32_t[]){SAMPLES, 3, 2, 5}, 0);
+    for (size_t i = 0; i < (size_t)SAMPLES * 30; i++) {
+        size_t c = i % 3, yx = i / 3 % 10, n = i / 30;
+        planar.data[20 + 30 * n + 10 * c + yx] = file.data[20 + i];
+    }
+    lamina__source *other = open_good(write_file("planar", &planar), labels_path);
+    lamina__source *source = open_layout(write_file("rgb", &file), labels_path, NHWC);
+    CU_ASSERT_EQUAL(source->channels, 3);
+    CU_ASSERT_EQUAL(source->height, 2);
+    CU_ASSERT_EQUAL(source->width, 5);
+    for (int n = 0; n < SAMPLES; n++) {
+        const uint8_t *pixels = source->sample(source, n, NULL);
+        CU_ASSERT(memcmp(pixels, file.data + 20 + (size_t)n * 30, 30) == 0);
+    }
+    CU_ASSERT(other != NULL && other->fingerprint == source->fingerprint);
+    lamina__source_close(other);
+    lamina__source_close(source);
+    bytes grey = good_images();
+    source = open_layout(images_path, labels_path, NHWC);
+    check_contents(source, &grey);
     lamina__source_close(source);
 }
 
@@ -432,24 +476,29 @@ static bytes make_numbers(int type, int ndim, const uint32_t *dim) {
     return file;
 }
 
-static lamina_status open_targets(const char *targets, lamina__source **source,
+static lamina_status open_targets(const char *targets, int32_t layout, lamina__source **source,
                                   lamina_error *error) {
     _Alignas(16) char config[64] = {0};
+    *(int32_t *)field(config, "layout") = layout;
     *(const char **)field(config, "images") = images_path;
     *(const char **)field(config, "targets") = targets;
     return lamina__idx_reader.open(config, source, error);
 }
 
-static lamina__source *open_numbers(const bytes *file) {
+static lamina__source *open_numbers_as(const bytes *file, int32_t layout) {
     lamina__source *source = NULL;
     lamina_error error = {0};
-    CU_ASSERT_EQUAL(open_targets(write_file("targets", file), &source, &error), LAMINA_OK);
+    CU_ASSERT_EQUAL(open_targets(write_file("targets", file), layout, &source, &error), LAMINA_OK);
     TEST_TEXT(error.message, "");
     CU_ASSERT_PTR_NOT_NULL_FATAL(source);
     CU_ASSERT_PTR_NULL(source->labels);
     CU_ASSERT_EQUAL(source->classes, 0);
     CU_ASSERT_EQUAL(source->target.dim[0], SAMPLES);
     return source;
+}
+
+static lamina__source *open_numbers(const bytes *file) {
+    return open_numbers_as(file, NCHW);
 }
 
 static void test_targets(void) {
@@ -486,6 +535,14 @@ static void test_targets(void) {
             CU_ASSERT_EQUAL(to[i], (float)((12 + 6 * c + yx) / 4.0 - 1));
         }
         lamina__source_close(source);
+        source = open_numbers_as(&file, NHWC); /* and N,C,H,W to the network */
+        CU_ASSERT(source->target.ndim == 4 && source->target.dim[1] == 3);
+        CU_ASSERT(source->target.dim[2] == 2 && source->target.dim[3] == 2);
+        source->numbers(source, 1, NULL, to);
+        for (int i = 0; i < 12; i++) {
+            CU_ASSERT_EQUAL(to[i], (float)((12 + i) / 4.0 - 1));
+        }
+        lamina__source_close(source);
     }
     float to[1];
     bytes whole = make_idx(8, 1, one, 50);
@@ -509,13 +566,20 @@ static void test_targets_fingerprint(void) {
         lamina__source_close(after);
     }
     lamina__source_close(before);
+    /* The same bytes and shape in another layout are other numbers. */
+    const bytes cube = make_numbers(0x0d, 4, (const uint32_t[]){SAMPLES, 2, 2, 2});
+    lamina__source *planes = open_numbers_as(&cube, NCHW), *last = open_numbers_as(&cube, NHWC);
+    CU_ASSERT(planes->fingerprint != last->fingerprint);
+    lamina__source_close(last);
+    lamina__source_close(planes);
 }
 
 static void refuse_targets(const bytes *file, const char *part) {
     lamina__source *source = NULL;
     lamina_error error = {0};
     uint64_t live = lamina__alloc_count().live;
-    CU_ASSERT_EQUAL(open_targets(write_file("targets", file), &source, &error), LAMINA_ERROR_DATA);
+    CU_ASSERT_EQUAL(open_targets(write_file("targets", file), NCHW, &source, &error),
+                    LAMINA_ERROR_DATA);
     CU_ASSERT_PTR_NULL(source);
     TEST_CONTAINS(error.message, part);
     CU_ASSERT_EQUAL(lamina__alloc_count().live, live);
@@ -558,7 +622,7 @@ static void test_targets_out_of_memory(void) {
         lamina__source *source = NULL;
         lamina_error error = {0};
         test_fail_allocation(k);
-        lamina_status status = open_targets(path, &source, &error);
+        lamina_status status = open_targets(path, NCHW, &source, &error);
         long failed = test_fail_allocation(0);
         lamina__source_close(source);
         CU_ASSERT_EQUAL(lamina__alloc_count().live, live);
@@ -574,6 +638,7 @@ LAMINA_TESTS({"plain and gzip read alike", test_plain_and_gzip},
              {"finds the file with .gz appended", test_gz_is_found},
              {"gzip in several members", test_gzip_members},
              {"N,C,H,W becomes channels-last", test_channels},
+             {"N,H,W,C stays channels-last", test_channels_last},
              {"the first samples alone", test_first_samples},
              {"fingerprint sees every byte", test_fingerprint},
              {"cut at every byte", test_cut_everywhere}, {"damaged gzip", test_damaged_gzip},
