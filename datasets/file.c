@@ -35,6 +35,9 @@ const char *lamina__file_advice(const char *path) {
     if (strstr(path, "mnist") != NULL) {
         return "fetch it again with datasets/fetch.sh mnist";
     }
+    if (strstr(path, "cifar10") != NULL) {
+        return "fetch it again with datasets/fetch.sh cifar10";
+    }
     return "get the file again from where it came from";
 }
 

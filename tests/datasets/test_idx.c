@@ -422,6 +422,7 @@ static void test_what_is_no_file(void) {
     refuse("no/mnist/images", labels_path, LAMINA_ERROR_IO, "datasets/fetch.sh mnist");
     refuse("no/fashion-mnist/images", labels_path, LAMINA_ERROR_IO,
            "datasets/fetch.sh fashion-mnist");
+    refuse("no/cifar10/images", labels_path, LAMINA_ERROR_IO, "datasets/fetch.sh cifar10");
     refuse(folder, labels_path, LAMINA_ERROR_IO, "is a folder");
     CU_ASSERT_FATAL(mkfifo(fifo, 0600) == 0 && symlink(loop, loop) == 0);
     refuse(fifo, labels_path, LAMINA_ERROR_IO, "is no regular file"); /* and does not wait */
