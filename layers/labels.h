@@ -5,7 +5,9 @@
  * ignored) and the mean over the batch divides by the sum of those weights, not by the number of
  * samples. The host's mean divides by the number, and a call may see but a part of the batch; so
  * each call adds up the weights of the whole batch's labels, in one order, and scales its losses by
- * batch / sum. When all samples are ignored the losses are 0 (PyTorch's mean is then 0 / 0). */
+ * batch / sum. It tells the host the sum, so that the mean over an epoch or split divides by the
+ * sum of all its weights, whatever the batch. When all samples are ignored the losses are 0
+ * (PyTorch's mean is then 0 / 0). */
 #ifndef LAMINA_LAYERS_LABELS_H
 #define LAMINA_LAYERS_LABELS_H
 
@@ -23,7 +25,7 @@ typedef struct lamina__label_config {
     {.name = "class_weights",                                                                      \
      .doc =                                                                                        \
          "What the loss of a sample is multiplied by, a number for each class; the mean over a "   \
-         "batch divides by the sum of its labels' weights. Default: all 1.",                       \
+         "batch, an epoch or a split divides by the sum of its labels' weights. Default: all 1.",  \
      .type = LAMINA_REALS,                                                                         \
      .offset = offsetof(lamina__label_config, class_weights),                                      \
      .max = 1e30,                                                                                  \
@@ -79,7 +81,8 @@ static inline double lamina__label_weight(const lamina__label_config *config, in
     return config->class_weights.count > 0 ? config->class_weights.value[label] : 1;
 }
 
-/* batch / the sum of the weights of all its labels; 0 when that is 0. */
+/* batch / the sum of the weights of all its labels; 0 when that is 0. Tells the host the sum, which
+ * the mean over several batches needs. */
 static inline double lamina__label_scale(const lamina__label_config *config, const lamina_io *io) {
     const int32_t *label = io->target->data;
     double sum = 0;
@@ -88,6 +91,9 @@ static inline double lamina__label_scale(const lamina__label_config *config, con
     }
     for (int64_t n = 0; n < io->batch; n++) {
         sum += lamina__label_weight(config, label[n]);
+    }
+    if (io->weight_sum != NULL) {
+        *io->weight_sum = sum;
     }
     return sum > 0 ? (double)io->batch / sum : 0;
 }

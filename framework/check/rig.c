@@ -25,6 +25,7 @@ typedef struct lamina__rig_io {
     lamina_status status;
     int64_t calls, different; /* while hammering: made, and those with other results */
     lamina_tensor target;     /* of the whole batch */
+    double weight_sum;        /* of a loss */
     lamina_tensor view[LAMINA__N_ROLES][LAMINA__MAX_DECLARED];
     const lamina_tensor *list[LAMINA__N_ROLES][LAMINA__MAX_DECLARED];
     void *packed[LAMINA__MAX_DECLARED];
@@ -533,7 +534,9 @@ static void fill_io(lamina__rig *rig, const lamina__rig_call *call, int32_t shar
         .scratch = lamina__field_data(&rig->fields[LAMINA__ROLE_SCRATCH][shard]),
         .parts = 1,
         .target = has_target ? &io->target : NULL,
+        .weight_sum = (flags & LAMINA_IS_LOSS) != 0 ? &io->weight_sum : NULL,
     };
+    io->weight_sum = (double)batch_of(rig, call);
     io->error = (lamina_error){0};
     lamina__call_init(&io->call, rig->instance, &io->error);
     io->call.step = STEP;
@@ -583,6 +586,23 @@ static void run_thread(void *arg, int thread, int threads) {
     }
 }
 
+/* Every call of a loss has the whole batch's labels, so all say the same of their weights. */
+static bool weights_agree(const run *job, const char *what, lamina__fault *fault) {
+    const int32_t one = job->call->one;
+    const double first = job->rig->io[one > 0 ? one - 1 : 0].weight_sum;
+    for (int32_t s = 0; s < shards_of(job->call); s++) {
+        const double sum = job->rig->io[s].weight_sum;
+        if ((one == 0 || one == s + 1) && (!isfinite(sum) || sum < 0 || sum != first)) {
+            snprintf(fault->text, sizeof(fault->text),
+                     "%s: weight_sum is %g in the call of shard %d, %g in another; it must be "
+                     "that of the whole batch, 0 or more",
+                     what, sum, (int)s, first);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Every shard of a call on a thread of its own; a layer that was told of several threads for one
  * call makes its own parallel region, so it is called outside of any. */
 static bool run_all(const run *job, const char *what, lamina__fault *fault) {
@@ -603,7 +623,7 @@ static bool run_all(const run *job, const char *what, lamina__fault *fault) {
             return false;
         }
     }
-    return true;
+    return job->step != 1 || weights_agree(job, what, fault);
 }
 
 /* ---- Watching ------------------------------------------------------------------------------ */

@@ -15,7 +15,7 @@ typedef struct lamina__progress {
     int64_t step;     /* steps completed, over all epochs */
     int64_t position; /* samples of the current epoch already trained on; 0 at an epoch's start */
     uint64_t seed;
-    double loss_sum; /* of this epoch so far */
+    double loss_sum; /* of this epoch so far: as lamina__result's */
     int64_t correct, seen;
     int64_t labelled; /* of those seen, samples with a label that counts */
     /* Of the test split (of the training split when there is none). The best epoch is that of the
@@ -24,6 +24,9 @@ typedef struct lamina__progress {
     double best_loss;     /* NaN: none yet, or there is an accuracy */
     int64_t best_epoch;
     double seconds; /* trained so far, all runs */
+    /* The parts of loss_sum, each with its loss_weight in it, and what they are divided by. */
+    int32_t n_losses;
+    double losses[LAMINA__MAX_LOSSES], loss_weights[LAMINA__MAX_LOSSES];
 } lamina__progress;
 
 /* One row for each finished epoch (train, test) or logged step (steps). */

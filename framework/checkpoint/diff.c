@@ -215,6 +215,29 @@ static void diff_progress(differ *d) {
     }
 }
 
+/* One number of each loss. */
+static void diff_each_loss(differ *d, const char *name, const double *a, const double *b,
+                           int32_t n) {
+    for (int32_t i = 0; i < n; i++) {
+        if (memcmp(&a[i], &b[i], sizeof(*a)) == 0) {
+            continue;
+        }
+        lamina__text_add(d->out, "progress/%s[%d]: ", name, (int)i);
+        lamina__text_add_double(d->out, a[i], false);
+        lamina__text_add(d->out, " and ");
+        lamina__text_add_double(d->out, b[i], false);
+        lamina__text_add(d->out, "\n");
+        d->differences++;
+    }
+}
+
+static void diff_losses(differ *d) {
+    const lamina__progress *a = &d->a.checkpoint.progress, *b = &d->b.checkpoint.progress;
+    const int32_t n = a->n_losses < b->n_losses ? a->n_losses : b->n_losses;
+    diff_each_loss(d, LAMINA__LOSS_SUMS, a->losses, b->losses, n);
+    diff_each_loss(d, LAMINA__LOSS_WEIGHTS, a->loss_weights, b->loss_weights, n);
+}
+
 static double as_double(const lamina__stored_field *field, const void *value) {
     int64_t integer;
     double real;
@@ -378,6 +401,7 @@ lamina_status lamina__checkpoint_diff(const char *a, const char *b, lamina__text
     }
     if (status == LAMINA_OK) {
         diff_progress(&d);
+        diff_losses(&d);
         diff_metrics(&d);
         note_run(&d);
         *differences = d.differences;

@@ -219,6 +219,44 @@ static lamina_status read_run(lamina__opener *o) {
 
 /* ---- Progress, data, plan, metrics --------------------------------------------------------- */
 
+/* In files of earlier versions every loss counts every sample as 1, and the first stands for all.
+ */
+static lamina_status read_losses(lamina__opener *o, hid_t group) {
+    lamina__progress *p = &o->checkpoint->progress;
+    size_t sums = 0, weights = 0;
+    p->losses[0] = p->loss_sum;
+    for (int i = 0; i < LAMINA__MAX_LOSSES; i++) {
+        p->loss_weights[i] = (double)p->seen;
+    }
+    if (!lamina__h5_has(group, LAMINA__LOSS_SUMS)) {
+        return LAMINA_OK;
+    }
+    lamina_status status = lamina__h5_get_length(&o->in, group, LAMINA__LOSS_SUMS, &sums);
+    if (status == LAMINA_OK) {
+        status = lamina__h5_get_length(&o->in, group, LAMINA__LOSS_WEIGHTS, &weights);
+    }
+    if (status == LAMINA_OK && (sums > LAMINA__MAX_LOSSES || weights != sums)) {
+        status = lamina__h5_wrong(&o->in, group, LAMINA__LOSS_SUMS,
+                                  "has %zu numbers, and loss_weights %zu; they must have one for "
+                                  "each loss, at most %d",
+                                  sums, weights, LAMINA__MAX_LOSSES);
+    }
+    if (status == LAMINA_OK) {
+        p->n_losses = (int32_t)sums;
+        status = lamina__h5_get_reals(&o->in, group, LAMINA__LOSS_SUMS, sums, p->losses);
+    }
+    if (status == LAMINA_OK) {
+        status = lamina__h5_get_reals(&o->in, group, LAMINA__LOSS_WEIGHTS, sums, p->loss_weights);
+    }
+    for (size_t i = 0; status == LAMINA_OK && i < sums; i++) {
+        if (!(p->loss_weights[i] >= 0) || !isfinite(p->loss_weights[i])) {
+            status = lamina__h5_wrong(&o->in, group, LAMINA__LOSS_WEIGHTS, "has %g in it",
+                                      p->loss_weights[i]);
+        }
+    }
+    return status;
+}
+
 static lamina_status read_progress(lamina__opener *o) {
     hid_t group;
     lamina_status status = lamina__open_part(o, o->file->file, "progress", o->training, &group);
@@ -254,6 +292,9 @@ static lamina_status read_progress(lamina__opener *o) {
     } else if (status == LAMINA_OK && p->correct > p->labelled) {
         status = lamina__h5_wrong(&o->in, group, "correct", "is %lld, of %lld samples that count",
                                   (long long)p->correct, (long long)p->labelled);
+    }
+    if (status == LAMINA_OK) {
+        status = read_losses(o, group);
     }
     H5Oclose(group);
     return status;

@@ -71,9 +71,15 @@ static void put_field(saver *s, hid_t group, const lamina__stored_field *field, 
 }
 
 static void put_progress(saver *s) {
+    const lamina__progress *p = &s->checkpoint->progress;
     hid_t group = lamina__h5_out_group(&s->out, s->out.file, "progress");
     for (size_t i = 0; i < LAMINA__N_PROGRESS; i++) {
-        put_field(s, group, &lamina__progress_fields[i], &s->checkpoint->progress);
+        put_field(s, group, &lamina__progress_fields[i], p);
+    }
+    if (p->n_losses > 0) {
+        lamina__h5_put_reals(&s->out, group, LAMINA__LOSS_SUMS, (size_t)p->n_losses, p->losses);
+        lamina__h5_put_reals(&s->out, group, LAMINA__LOSS_WEIGHTS, (size_t)p->n_losses,
+                             p->loss_weights);
     }
     lamina__h5_out_end(group);
 }

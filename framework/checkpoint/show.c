@@ -112,6 +112,15 @@ static void show_run(const shower *s) {
     }
 }
 
+/* "-" for the mean of nothing. */
+static void add_mean(const shower *s, double mean) {
+    if (isnan(mean)) {
+        lamina__text_add(s->out, "-");
+    } else {
+        lamina__text_add(s->out, "%.6g", mean);
+    }
+}
+
 static void show_metrics(const shower *s) {
     for (size_t i = 0; i < 2; i++) {
         const lamina__metrics *m = &s->checkpoint->metrics[i];
@@ -119,15 +128,17 @@ static void show_metrics(const shower *s) {
             continue;
         }
         const lamina__metrics_row *last = &m->rows[m->count - 1];
-        lamina__text_add(s->out, "last %-5s  epoch %" PRId64 ": loss %.6g", lamina__split_names[i],
-                         last->epoch, last->loss);
+        lamina__text_add(s->out, "last %-5s  epoch %" PRId64 ": loss ", lamina__split_names[i],
+                         last->epoch);
+        add_mean(s, last->loss);
         if (!isnan(last->accuracy)) {
             lamina__text_add(s->out, ", accuracy %.4f", last->accuracy);
         }
         for (size_t k = 0; k < m->n_names; k++) {
             lamina__text_add(s->out, ", ");
             lamina__add_clean(s->out, m->names[k]);
-            lamina__text_add(s->out, " %.6g", last->metrics[k]);
+            lamina__text_add(s->out, " ");
+            add_mean(s, last->metrics[k]);
         }
         lamina__text_add(s->out, ", learning rate %.6g (%zu row%s)\n", last->learning_rate,
                          m->count, m->count == 1 ? "" : "s");

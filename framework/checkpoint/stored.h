@@ -34,6 +34,10 @@ extern const char *const lamina__split_names[2]; /* "train", "test" */
 /* Group of /metrics/<split> with a column for each layer that is a metric. */
 #define LAMINA__LAYER_METRICS "layers"
 
+/* Of /progress: a number for each loss. Files of earlier versions lack both. */
+#define LAMINA__LOSS_SUMS    "losses"
+#define LAMINA__LOSS_WEIGHTS "loss_weights"
+
 /* Columns of /plan/kernels: the layer, then a kernel for each pass. */
 #define LAMINA__PLAN_COLUMNS (1 + LAMINA__N_PASSES)
 

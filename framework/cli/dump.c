@@ -201,7 +201,7 @@ static void add_losses(dump *d, const lamina__result *result) {
     for (int32_t i = 0; n > 1 && i < n; i++) {
         const int32_t layer = lamina__net_loss_at(d->net, i).layer;
         add_number(d, "/losses", lamina__net_layer(d->net, layer)->name,
-                   result->losses[i] / (double)result->samples);
+                   lamina__result_loss_of(result, i));
     }
 }
 
@@ -219,7 +219,7 @@ static void run_step(dump *d, const lamina__experiment *experiment, const lamina
     if (d->status != LAMINA_OK) {
         return;
     }
-    const double loss = result.loss_sum / (double)result.samples;
+    const double loss = lamina__result_loss(d->net, &result);
     if (k == 0) {
         add_batch(d, "", batch, source);
         add_number(d, "", "loss", loss);

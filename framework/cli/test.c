@@ -5,6 +5,7 @@
 #include "graph/plan_cache.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 #define MATRIX_CLASSES  32 /* with more the matrix is no longer readable: a list then */
@@ -74,30 +75,41 @@ static void print_list(int64_t *counts, int64_t classes) {
     }
 }
 
+/* "-" for the mean of nothing. */
+static const char *number(double value, char dst[32]) {
+    snprintf(dst, 32, "-");
+    if (!isnan(value)) {
+        snprintf(dst, 32, "%.6g", value);
+    }
+    return dst;
+}
+
 /* The line of results. */
 static void print_result(const lamina__source *test, const lamina__net *net,
                          const lamina__result *result) {
-    char accuracy[96] = "";
+    char accuracy[96] = "", part[32], loss[32];
     if (lamina__net_label_loss(net) >= 0) {
-        snprintf(accuracy, sizeof(accuracy), "accuracy %.2f%% (%" PRId64 " wrong), ",
-                 100 * lamina__result_accuracy(result), result->labelled - result->correct);
+        snprintf(accuracy, sizeof(accuracy), "accuracy %s (%" PRId64 " wrong), ",
+                 percent(result->correct, result->labelled, part),
+                 result->labelled - result->correct);
     }
-    lamina__say(stdout, "%s: %" PRId64 " samples, %sloss %.6g", test->description, result->samples,
-                accuracy, result->loss_sum / (double)result->samples);
+    lamina__say(stdout, "%s: %" PRId64 " samples, %sloss %s", test->description, result->samples,
+                accuracy, number(lamina__result_loss(net, result), loss));
 }
 
 /* Several losses, each by itself, and the metrics. */
 static void print_parts(const lamina__net *net, const lamina__result *result) {
+    char mean[32];
     for (int32_t i = 0; lamina__net_n_losses(net) > 1 && i < lamina__net_n_losses(net); i++) {
         const lamina__net_loss loss = lamina__net_loss_at(net, i);
         const lamina__instance *layer = lamina__net_layer(net, loss.layer);
-        lamina__say(stdout, "%s (%s, weight %g): %.6g", layer->name, layer->type->name, loss.weight,
-                    result->losses[i] / (double)result->samples);
+        lamina__say(stdout, "%s (%s, weight %g): %s", layer->name, layer->type->name, loss.weight,
+                    number(lamina__result_loss_of(result, i), mean));
     }
     for (int32_t i = 0; i < lamina__net_n_metrics(net); i++) {
         const lamina__instance *layer = lamina__net_layer(net, lamina__net_metric_at(net, i));
-        lamina__say(stdout, "%s (%s): %.6g", layer->name, layer->type->name,
-                    lamina__result_metric(result, i));
+        lamina__say(stdout, "%s (%s): %s", layer->name, layer->type->name,
+                    number(lamina__result_metric(result, i), mean));
     }
 }
 

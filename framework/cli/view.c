@@ -114,11 +114,22 @@ static void print_metric_heads(const lamina__net *net) {
     }
 }
 
+/* "-" for the mean of nothing. */
+static const char *number(double value, int digits, const char *unit, char dst[32]) {
+    snprintf(dst, 32, "-");
+    if (!isnan(value)) {
+        snprintf(dst, 32, "%.*f%s", digits, value, unit);
+    }
+    return dst;
+}
+
 static void print_metrics(const lamina__net *net, const double *metrics) {
     for (int32_t m = 0; m < lamina__net_n_metrics(net); m++) {
         const char *name = lamina__net_layer(net, lamina__net_metric_at(net, m))->name;
         const int length = (int)strlen(name);
-        printf(" %*.5f", length > METRIC_WIDTH ? length : METRIC_WIDTH, metrics[m]);
+        char text[32];
+        printf(" %*s", length > METRIC_WIDTH ? length : METRIC_WIDTH,
+               number(metrics[m], 5, "", text));
     }
 }
 
@@ -134,20 +145,18 @@ static void print_heading(const lamina__event *event, bool tested) {
 }
 
 static void print_epoch(lamina__view *view, const lamina__event *event) {
-    bool tested = !isnan(event->test_loss);
+    bool tested = event->test_metrics != NULL;
+    char train_loss[32], test_loss[32], percent[32];
     double accuracy = tested ? event->test_accuracy : event->train_accuracy;
     if (!view->heading) {
         print_heading(event, tested);
         view->heading = true;
     }
-    char test_loss[32] = "-";
-    if (tested) {
-        snprintf(test_loss, sizeof(test_loss), "%.5f", event->test_loss);
-    }
-    printf("%6" PRId64 " %9" PRId64 " %11.5f %11s", event->epoch, event->step, event->train_loss,
-           test_loss);
+    printf("%6" PRId64 " %9" PRId64 " %11s %11s", event->epoch, event->step,
+           number(event->train_loss, 5, "", train_loss),
+           number(event->test_loss, 5, "", test_loss));
     if (event->classifies) {
-        printf(" %8.2f%%", 100 * accuracy);
+        printf(" %9s", number(100 * accuracy, 2, "%", percent));
     }
     if (tested) {
         print_metrics(event->net, event->test_metrics);
@@ -168,20 +177,20 @@ static void draw_live(lamina__view *view, const lamina__event *event) {
     }
     view->next_live = event->seconds + LIVE_SECONDS;
     struct winsize window = {0};
-    char bar[21], line[256], accuracy[32] = "";
+    char bar[21], line[256], accuracy[48] = "", percent[32], loss[32];
     double part = (double)event->step_of_epoch / (double)event->steps_of_epoch;
     for (int i = 0; i < 20; i++) {
         bar[i] = i < (int)(part * 20) ? '#' : '.';
     }
     bar[20] = '\0';
     if (event->classifies) {
-        snprintf(accuracy, sizeof(accuracy), "  acc %.2f%%", 100 * event->train_accuracy);
+        snprintf(accuracy, sizeof(accuracy), "  acc %s",
+                 number(100 * event->train_accuracy, 2, "%", percent));
     }
     snprintf(line, sizeof(line),
-             "epoch %" PRId64 "/%" PRId64 " [%s] %" PRId64 "/%" PRId64
-             "  loss %.4f%s  %.0f images/s",
+             "epoch %" PRId64 "/%" PRId64 " [%s] %" PRId64 "/%" PRId64 "  loss %s%s  %.0f images/s",
              event->epoch, event->epochs, bar, event->step_of_epoch, event->steps_of_epoch,
-             event->train_loss, accuracy, event->images_per_second);
+             number(event->train_loss, 4, "", loss), accuracy, event->images_per_second);
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 &&
         window.ws_col < sizeof(line)) {
         line[window.ws_col - 1] = '\0'; /* a line that wraps cannot be taken back */

@@ -360,6 +360,7 @@ static void set_call(lamina__net *net, int32_t step_phase, int64_t step) {
             lane->io.phase = phase;
             lane->io.step = step;
             lane->call.step = step;
+            lane->weight_sum = (double)net->bound_samples;
         }
     }
 }
@@ -378,16 +379,34 @@ static void count_labels(const lamina__net *net, lamina__result *result) {
     }
 }
 
+/* What the batch counts in a loss: as a call of it said. */
+static double weight_of(const lamina__net *net, int32_t loss) {
+    const lamina__layer *layer = &net->layers[net->losses[loss].layer];
+    int32_t l = 0;
+    while (l + 1 < layer->n_lanes && layer->lanes[l].io.samples == 0) { /* was not called */
+        l++;
+    }
+    return layer->lanes[l].weight_sum;
+}
+
+static bool is_weight(double sum) {
+    return sum >= 0 && isfinite(sum);
+}
+
 static bool sum_losses(const lamina__net *net, lamina__result *result) {
     bool finite = true;
     *result = (lamina__result){.samples = net->bound_samples};
     for (int32_t l = 0; l < net->n_losses; l++) {
         const float *losses = output_of(net, net->losses[l].layer);
+        const double samples = (double)net->bound_samples, weight = weight_of(net, l);
+        double sum = 0;
         for (int64_t n = 0; n < net->bound_samples; n++) {
-            result->losses[l] += losses[n];
+            sum += losses[n];
         }
+        result->losses[l] = weight == samples ? sum : sum / samples * weight;
+        result->weights[l] = weight;
         result->loss_sum += net->losses[l].weight * result->losses[l];
-        finite = finite && isfinite(result->losses[l]);
+        finite = finite && isfinite(result->losses[l]) && is_weight(weight);
     }
     count_labels(net, result);
     return finite && isfinite(result->loss_sum);
@@ -491,7 +510,7 @@ static int32_t name_in_lane(lamina__net *net, const lamina__unit *unit, int32_t 
     return end;
 }
 
-/* No number on the way is to blame, as each is finite: their sum is too large, or the weight. */
+/* No number on the way is to blame, as each is finite: their sum is too large, or a weight. */
 static lamina_status name_loss(const lamina__net *net, const char *where, lamina_error *error) {
     int32_t i = net->losses[0].layer;
     for (int32_t l = net->n_losses - 1; l >= 0; l--) {
@@ -500,6 +519,13 @@ static lamina_status name_loss(const lamina__net *net, const char *where, lamina
             sum += net->losses[l].weight * output_of(net, net->losses[l].layer)[n];
         }
         i = isfinite(sum) ? i : net->losses[l].layer;
+        if (!is_weight(weight_of(net, l))) {
+            const lamina__instance *loss = net->layers[net->losses[l].layer].instance;
+            return lamina__fail(error, LAMINA_ERROR_PLUGIN,
+                                "%s: layer \"%s\" (%s): the weights of its samples add up to %g, "
+                                "not to 0 or a positive number",
+                                where, loss->name, loss->type->name, weight_of(net, l));
+        }
     }
     const lamina__instance *loss = net->layers[i].instance;
     return not_finite(error, loss->name, "%s: the loss of layer \"%s\" (%s) is not finite", where,

@@ -2,6 +2,8 @@
 #include "base/error.h"
 #include "graph/net_impl.h"
 
+#include <math.h>
+
 int32_t lamina__net_n_layers(const lamina__net *net) {
     return net->n_layers;
 }
@@ -97,11 +99,39 @@ void lamina__result_add(lamina__result *to, const lamina__result *part) {
     to->samples += part->samples;
     for (int i = 0; i < LAMINA__MAX_LOSSES; i++) {
         to->losses[i] += part->losses[i];
+        to->weights[i] += part->weights[i];
     }
     for (int i = 0; i < LAMINA__MAX_METRICS; i++) {
         to->metrics[i] += part->metrics[i];
         to->measured[i] += part->measured[i];
     }
+}
+
+double lamina__result_loss_of(const lamina__result *result, int32_t i) {
+    return result->weights[i] > 0 ? result->losses[i] / result->weights[i] : (double)NAN;
+}
+
+/* Where every loss counts every sample as 1, it is one sum over one number. */
+double lamina__mean_loss(double loss_sum, int64_t samples, int32_t n, const double *losses,
+                         const double *weights) {
+    bool plain = samples > 0;
+    double mean = (double)NAN;
+    for (int32_t i = 0; i < n; i++) {
+        plain = plain && weights[i] == (double)samples;
+        if (weights[i] > 0) {
+            mean = (isnan(mean) ? 0 : mean) + losses[i] / weights[i];
+        }
+    }
+    return plain ? loss_sum / (double)samples : mean;
+}
+
+double lamina__result_loss(const lamina__net *net, const lamina__result *result) {
+    double losses[LAMINA__MAX_LOSSES];
+    for (int32_t i = 0; i < net->n_losses; i++) {
+        losses[i] = net->losses[i].weight * result->losses[i];
+    }
+    return lamina__mean_loss(result->loss_sum, result->samples, net->n_losses, losses,
+                             result->weights);
 }
 
 lamina__memory lamina__net_memory(const lamina__net *net) {

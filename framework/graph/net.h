@@ -162,13 +162,16 @@ lamina_status lamina__net_output(const lamina__net *, int32_t layer, int32_t out
 
 /* ---- Running ---- */
 
-/* Sums are over the samples, in their order. */
+/* Sums are over the samples, in their order. A batch whose mean is m counts m W in the sum of a
+ * loss and W in its weight: the number of samples, unless the loss has another (weight_sum of
+ * lamina_io). So the mean of several batches does not depend on where they were cut. */
 typedef struct lamina__result {
-    double loss_sum;  /* of all losses, weighted */
+    double loss_sum;  /* of all losses, each times its loss_weight */
     int64_t correct;  /* samples whose largest output is their label's */
     int64_t labelled; /* samples with a label that counts; 0 without a loss that takes labels */
     int64_t samples;
-    double losses[LAMINA__MAX_LOSSES]; /* each by itself, not weighted */
+    double losses[LAMINA__MAX_LOSSES]; /* each by itself */
+    double weights[LAMINA__MAX_LOSSES];
     /* net_evaluate alone: sums, and of how many samples. */
     double metrics[LAMINA__MAX_METRICS];
     int64_t measured[LAMINA__MAX_METRICS];
@@ -176,6 +179,14 @@ typedef struct lamina__result {
 
 /* Adds a part's sums. */
 void lamina__result_add(lamina__result *, const lamina__result *part);
+/* The mean of loss i; NaN where nothing counts. */
+double lamina__result_loss_of(const lamina__result *, int32_t i);
+/* The network's loss: the sum of the losses' means, each times its loss_weight. Losses of which
+ * nothing counts are left out; NaN when that is all of them. */
+double lamina__result_loss(const lamina__net *, const lamina__result *);
+/* The same of sums that have their loss_weight in them: losses[n], weights[n], and all in one. */
+double lamina__mean_loss(double loss_sum, int64_t samples, int32_t n, const double *losses,
+                         const double *weights);
 
 /* Floats begin..end-1 of the block, all of weight number `weight`; gradient[0] belongs to begin:
  * the mean over the batch. Called on several threads at once with other ranges, and not for frozen

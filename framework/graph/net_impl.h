@@ -60,6 +60,7 @@ typedef struct lamina__lane {
     lamina__call call;
     lamina_error error;
     lamina_io io;
+    double weight_sum;              /* of a loss: io.weight_sum points here */
     lamina_tensor *d_weight;        /* n_weights */
     const lamina_tensor **pointers; /* the arrays io points to, one after another */
     void **packed;

@@ -258,21 +258,23 @@ static lamina_status wire_lane(lamina__net *net, lamina__layer *layer, int32_t l
     for (int32_t k = 0; k < instance->n_packed; k++) {
         lane->packed[k] = net->packed_block + layer->packed_offset[k];
     }
-    lane->io = (lamina_io){.struct_size = sizeof(lamina_io),
-                           .phase = LAMINA_TRAIN,
-                           .shard = l / net->slices,
-                           .in = in,
-                           .out = out,
-                           .weight = weight,
-                           .state = state,
-                           .saved = saved,
-                           .d_out = d_out,
-                           .d_in = d_in,
-                           .d_weight = d_weight,
-                           .packed = lane->packed,
-                           .parts = 1,
-                           .target = target_of(net, layer),
-                           .scratch = scratch_of(net, layer, l)};
+    lane->io = (lamina_io){
+        .struct_size = sizeof(lamina_io),
+        .phase = LAMINA_TRAIN,
+        .shard = l / net->slices,
+        .in = in,
+        .out = out,
+        .weight = weight,
+        .state = state,
+        .saved = saved,
+        .d_out = d_out,
+        .d_in = d_in,
+        .d_weight = d_weight,
+        .packed = lane->packed,
+        .parts = 1,
+        .target = target_of(net, layer),
+        .weight_sum = (instance->type->flags & LAMINA_IS_LOSS) != 0 ? &lane->weight_sum : NULL,
+        .scratch = scratch_of(net, layer, l)};
     lamina__call_init(&lane->call, layer->instance, &lane->error);
     lane->call.openmp = net->openmp;
     return LAMINA_OK;

@@ -69,7 +69,6 @@ static lamina__event make_event(const run *r, lamina__event_kind kind) {
     const lamina__progress *progress = &r->state.progress;
     int64_t batch = r->experiment->train.batch, count = train_count(r);
     const bool classifies = lamina__net_label_loss(r->prepared.net) >= 0;
-    double seen = progress->seen > 0 ? (double)progress->seen : NAN;
     return (lamina__event){
         .kind = kind,
         .epoch = progress->epoch + 1,
@@ -78,7 +77,8 @@ static lamina__event make_event(const run *r, lamina__event_kind kind) {
         .steps_of_epoch = (count + batch - 1) / batch,
         .step_of_epoch = (progress->position + batch - 1) / batch,
         .classifies = classifies,
-        .train_loss = progress->loss_sum / seen,
+        .train_loss = lamina__mean_loss(progress->loss_sum, progress->seen, progress->n_losses,
+                                        progress->losses, progress->loss_weights),
         .train_accuracy = progress->labelled > 0
                               ? (double)progress->correct / (double)progress->labelled
                               : (double)NAN,
@@ -192,7 +192,7 @@ static lamina_status log_step(run *r, const lamina__result *result, double rate)
     const lamina__metrics_row row = {
         .epoch = progress->epoch + 1,
         .step = progress->step,
-        .loss = result->loss_sum / (double)result->samples,
+        .loss = lamina__result_loss(r->prepared.net, result),
         .accuracy = lamina__result_accuracy(result),
         .learning_rate = rate,
         .seconds = lamina__seconds() - r->began,
@@ -215,6 +215,10 @@ static lamina_status train_step(run *r, const lamina__batch *batch) {
     progress->step++;
     progress->position += batch->samples;
     progress->loss_sum += result.loss_sum;
+    for (int32_t i = 0; i < progress->n_losses; i++) {
+        progress->losses[i] += lamina__net_loss_at(r->prepared.net, i).weight * result.losses[i];
+        progress->loss_weights[i] += result.weights[i];
+    }
     progress->correct += result.correct;
     progress->labelled += result.labelled;
     progress->seen += result.samples;
@@ -279,8 +283,8 @@ static bool is_best(run *r, const lamina__event *event) {
     const bool tested = r->prepared.source[1] != NULL;
     const double accuracy = tested ? event->test_accuracy : event->train_accuracy;
     const double loss = tested ? event->test_loss : event->train_loss;
-    const bool best =
-        event->classifies ? accuracy > progress->best_accuracy : !(loss >= progress->best_loss);
+    const bool best = event->classifies ? accuracy > progress->best_accuracy
+                                        : !isnan(loss) && !(loss >= progress->best_loss);
     if (best && event->classifies) {
         progress->best_accuracy = accuracy;
     } else if (best) {
@@ -321,7 +325,7 @@ static lamina__event epoch_event(const run *r, const lamina__result *result,
     lamina__event event = make_event(r, LAMINA__EVENT_EPOCH);
     event.learning_rate = learning_rate(r, r->state.progress.step - 1); /* of its last step */
     if (r->prepared.source[1] != NULL) {
-        event.test_loss = result->loss_sum / (double)result->samples;
+        event.test_loss = lamina__result_loss(r->prepared.net, result);
         event.test_accuracy = lamina__result_accuracy(result);
         for (int32_t m = 0; m < LAMINA__MAX_METRICS; m++) {
             metrics[m] = lamina__result_metric(result, m);
@@ -369,6 +373,8 @@ static lamina_status finish_epoch(run *r) {
     progress->epoch++;
     progress->position = progress->correct = progress->labelled = progress->seen = 0;
     progress->loss_sum = 0;
+    memset(progress->losses, 0, sizeof(progress->losses));
+    memset(progress->loss_weights, 0, sizeof(progress->loss_weights));
     status =
         lamina__metrics_epoch(&r->log, &rows[0], tested ? &rows[1] : NULL,
                               r->state.metrics[1].names, r->state.metrics[1].n_names, r->error);
@@ -566,6 +572,26 @@ static void take_metrics(run *r, lamina__checkpoint *stored) {
     }
 }
 
+/* Without a label that counts there is no accuracy, and so no best epoch. */
+static void warn_of_no_labels(const run *r) {
+    const lamina__net *net = r->prepared.net;
+    const int split = r->prepared.source[1] != NULL ? 1 : 0; /* by which the best is chosen */
+    const lamina__source *source = r->prepared.source[split];
+    if (lamina__net_label_loss(net) < 0) {
+        return;
+    }
+    for (int64_t i = 0; i < source->count; i++) {
+        if (lamina__net_counts_label(net, source->labels[i])) {
+            return;
+        }
+    }
+    lamina__log(LAMINA_LOG_WARNING,
+                "%s: every label of the %s split is one that layer \"%s\" ignores: there is no "
+                "accuracy, so no epoch is the best and best.h5 is not written",
+                source->description, split == 1 ? "test" : "train",
+                lamina__net_layer(net, lamina__net_label_loss(net))->name);
+}
+
 /* Opens the data, builds the net, and puts the checkpoint into it. */
 static lamina_status build(run *r, lamina__diags *diags) {
     lamina__checkpoint_file *file = NULL;
@@ -598,6 +624,7 @@ static lamina_status build(run *r, lamina__diags *diags) {
         status = lamina__resume_check_data(&r->prepared, path, &stored, r->error);
     }
     if (status == LAMINA_OK) {
+        r->state.progress.n_losses = lamina__net_n_losses(r->prepared.net);
         status = make_training(r);
     }
     if (status == LAMINA_OK && path != NULL) {
@@ -605,6 +632,7 @@ static lamina_status build(run *r, lamina__diags *diags) {
     }
     if (status == LAMINA_OK && path != NULL) {
         r->state.progress = stored.progress;
+        r->state.progress.n_losses = lamina__net_n_losses(r->prepared.net);
         take_metrics(r, &stored);
         if (r->options->resume_from == NULL) { /* it is last.h5 itself */
             note_saved(r);
@@ -698,6 +726,7 @@ lamina_status lamina__run(const lamina__experiment *experiment, const lamina__ru
         lamina__event event = make_event(&r, LAMINA__EVENT_START);
         event.path = r.resumed_from;
         tell(&r, &event);
+        warn_of_no_labels(&r);
         status = train(&r);
     }
     close_run(&r);

@@ -54,6 +54,9 @@ static void check_progress(const lamina__checkpoint *c) {
     CU_ASSERT_EQUAL(c->progress.best_loss, 0.25);
     CU_ASSERT_EQUAL(c->progress.best_epoch, 3);
     CU_ASSERT_EQUAL(c->progress.seconds, 3.875);
+    CU_ASSERT_EQUAL(c->progress.n_losses, 2);
+    CU_ASSERT(c->progress.losses[0] == 0.0625 && c->progress.losses[1] == 0.0375);
+    CU_ASSERT(c->progress.loss_weights[0] == 4 && c->progress.loss_weights[1] == 2.5);
 }
 
 static void check_plan(const lamina__checkpoint *c, const saved_net *n) {
@@ -128,12 +131,22 @@ static void test_earlier_files(void) {
     CU_ASSERT_FATAL(made >= 0);
     CU_ASSERT(H5Adelete_by_name(made, "/progress", "labelled", H5P_DEFAULT) >= 0);
     CU_ASSERT(H5Adelete_by_name(made, "/progress", "best_loss", H5P_DEFAULT) >= 0);
+    CU_ASSERT(H5Ldelete(made, "/progress/losses", H5P_DEFAULT) >= 0);
+    CU_ASSERT(H5Ldelete(made, "/progress/loss_weights", H5P_DEFAULT) >= 0);
     CU_ASSERT(H5Lexists(made, "/metrics/test/layers", H5P_DEFAULT) == 0);
     H5Fclose(made);
     CU_ASSERT_EQUAL_FATAL(lamina__checkpoint_open(path, &file, &c, &error), LAMINA_OK);
     CU_ASSERT_EQUAL(c.progress.seen, 4);
     CU_ASSERT_EQUAL(c.progress.labelled, 4); /* each had a label */
     CU_ASSERT(isnan(c.progress.best_loss));
+    /* However many losses the net has, their mean is what it was. */
+    CU_ASSERT_EQUAL(c.progress.n_losses, 0);
+    for (int32_t losses = 1; losses <= 2; losses++) {
+        CU_ASSERT_EQUAL(lamina__mean_loss(c.progress.loss_sum, c.progress.seen, losses,
+                                          c.progress.losses, c.progress.loss_weights),
+                        0.1 / 4);
+        CU_ASSERT_EQUAL(c.progress.losses[losses - 1], losses == 1 ? 0.1 : 0);
+    }
     CU_ASSERT_EQUAL(c.progress.best_accuracy, 0.7);
     CU_ASSERT_EQUAL(c.metrics[1].n_names, 0);
     lamina__checkpoint_close(file);

@@ -254,6 +254,29 @@ static void more_labels_than_seen(hid_t f) {
     set_int(f, "/progress", "labelled", 5);
 }
 
+/* In the place of a list of reals. */
+static void put_reals(hid_t file, const char *name, hsize_t count, const double *values) {
+    put_dataset(file, name, H5T_NATIVE_DOUBLE, 1, &count, H5P_DEFAULT, values);
+}
+
+static void fewer_loss_weights(hid_t f) {
+    put_reals(f, "/progress/loss_weights", 1, (const double[]){1});
+}
+
+static void no_loss_weights(hid_t f) {
+    H5Ldelete(f, "/progress/loss_weights", H5P_DEFAULT);
+}
+
+static void too_many_losses(hid_t f) {
+    static const double many[LAMINA__MAX_LOSSES + 1];
+    put_reals(f, "/progress/losses", LAMINA__MAX_LOSSES + 1, many);
+    put_reals(f, "/progress/loss_weights", LAMINA__MAX_LOSSES + 1, many);
+}
+
+static void negative_loss_weight(hid_t f) {
+    put_reals(f, "/progress/loss_weights", 2, (const double[]){4, -1});
+}
+
 static void more_correct_than_seen(hid_t f) {
     set_int(f, "/progress", "correct", 5);
 }
@@ -453,6 +476,11 @@ static const change changes[] = {
     {"missing step", missing_step, "/progress/step: this attribute is missing"},
     {"another step", other_step, "/optimizer/step: is 7, but /progress/step is 31"},
     {"more correct than seen", more_correct_than_seen, "/progress/correct: is 5, of 3"},
+    {"fewer loss weights", fewer_loss_weights,
+     "/progress/losses: has 2 numbers, and loss_weights 1; they must have one for each loss"},
+    {"no loss weights", no_loss_weights, "/progress/loss_weights"},
+    {"too many losses", too_many_losses, "/progress/losses: has 17 numbers"},
+    {"negative loss weight", negative_loss_weight, "/progress/loss_weights: has -1 in it"},
     {"more labels than seen", more_labels_than_seen, "/progress/labelled: is 5, of 4"},
     {"position behind the end", position_behind_the_end,
      "position 41 is behind the last of the 40"},

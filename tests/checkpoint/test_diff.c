@@ -87,14 +87,16 @@ static void test_progress_and_metrics(void) {
     const char *a = save_as(folder, "a.h5", n, &c, 2);
     d.progress.step = 32;
     d.progress.loss_sum = 0.25;
+    d.progress.loss_weights[1] = 3;
     rows[1].loss = 2;
     d.metrics[0] = (lamina__metrics){.rows = rows, .count = 2, .capacity = 2};
     d.optimizer = (char *)(uintptr_t) "adam";
     const char *b = save_as(folder, "b.h5", n, &d, 2);
-    CU_ASSERT_EQUAL(diff(a, b, &said), 5);
+    CU_ASSERT_EQUAL(diff(a, b, &said), 6);
     TEST_TEXT(said, "optimizer: \"sgd\" and \"adam\"\n"
                     "progress/step: 31 and 32\n"
                     "progress/loss_sum: 0.1 and 0.25\n"
+                    "progress/loss_weights[1]: 2.5 and 3\n"
                     "metrics/train: 3 and 2 rows\n"
                     "metrics/train/loss: 1 of 2 rows differ, the first is number 1; largest "
                     "difference 0.5, relative 0.25\n");

@@ -97,6 +97,44 @@ expect 0 "$LAMINA" test several/checkpoints/last.h5 --quiet
 [ "$(wc -l <out)" -eq 1 ] || fail "--quiet: more than one line"
 grep '"test_top2":[01]' several/metrics.jsonl >/dev/null || fail "no test_top2 in metrics.jsonl"
 
+# ---- Weighted means: those of a split do not depend on how it is cut into batches ----
+sed 's/units: 4/units: 4, learning_rate_scale: 0/; s/filters: 4/filters: 4, learning_rate_scale: 0/
+    s/- softmax_loss/- softmax_loss: {class_weights: [1, 9, 0.5, 1], ignore_label: 3}/' labels.yaml >weighted.yaml
+for batch in 7 16 200; do
+    expect 0 "$LAMINA" train weighted.yaml --out "by$batch" --quiet --epochs 1 --set train.batch=$batch
+    sed -n 's/.*"train_loss":\([0-9.]*\),"test_loss":\([0-9.]*\),.*/\1 \2/p' "by$batch/metrics.jsonl" >"by$batch.means"
+    expect 0 "$LAMINA" test "by$batch/checkpoints/last.h5" --quiet
+    awk 'FNR == 1 { file++ } file == 1 { train = $1; test = $2 } file == 2 { first = $1; second = $2 }
+        file == 3 { for (i = 1; i < NF; i++) if ($i == "loss") told = $(i + 1) }
+        END { a = train / first - 1; b = test / second - 1; c = told / second - 1
+              exit !(first > 0 && second > 0 && a * a < 1e-12 && b * b < 1e-12 && c * c < 1e-10) }' \
+        "by$batch.means" by7.means out || fail "batches of $batch: $(cat "by$batch.means" by7.means out)"
+done
+# The sums of half an epoch are in the checkpoint.
+sed -i 's/, learning_rate_scale: 0//' weighted.yaml
+expect 0 "$LAMINA" train weighted.yaml --out straight --threads 2 --quiet
+expect 0 "$LAMINA" train weighted.yaml --out halves --threads 2 --quiet --set train.max_steps=20
+expect 0 "$LAMINA" train weighted.yaml --out halves --threads 2 --quiet --resume
+same_run straight halves
+
+# ---- No label that counts: no loss, no accuracy, and a word of it ----
+sed 's/classes: 4/classes: 1/; s/- softmax_loss/- softmax_loss: {ignore_label: 0}\
+  - accuracy: {name: top1, ignore_label: 0}/' labels.yaml >nothing.yaml
+expect 0 "$LAMINA" train nothing.yaml --out nothing --threads 1
+says err 'every label of the test split is one that layer "softmax_loss1" ignores: there is no accuracy, so no epoch is the best'
+[ "$(grep -c 'no epoch is the best' err)" -eq 1 ] || fail "warned more than once"
+! grep -i nan out >/dev/null || fail "NaN in the table: $(cat out)"
+[ "$(awk '$1 == 2 && $3 == "-" && $4 == "-" && $5 == "-" && $6 == "-"' out | wc -l)" -eq 1 ] || fail "no row of -: $(cat out)"
+[ "$(grep -c '"train_loss":null,"test_loss":null,"test_accuracy":null' nothing/metrics.jsonl)" -eq 2 ] ||
+    fail "metrics.jsonl: $(grep epoch nothing/metrics.jsonl | tail -1)"
+[ ! -e nothing/checkpoints/best.h5 ] || fail "a best epoch without an accuracy"
+expect 0 "$LAMINA" test nothing/checkpoints/last.h5
+says out 'accuracy - (0 wrong), loss -'
+says out 'top1 (accuracy): -'
+! grep -i nan out >/dev/null || fail "NaN in lamina test: $(cat out)"
+expect 0 "$LAMINA" checkpoint show nothing/checkpoints/last.h5
+says out 'loss -, top1 -'
+
 # ---- What does not fit ----
 sed 's/, targets: 3}/}/' numbers.yaml >broken.yaml
 expect 2 "$LAMINA" train broken.yaml --out broken

@@ -38,7 +38,45 @@ static const lamina_layer_type test_count_type = {
     .forward = count_forward,
 };
 
-static const lamina_layer_type *const more_types[] = {&test_count_type, NULL};
+/* ---- A loss that says what its samples' weights add up to ---- */
+
+static double weight_told;
+
+static int32_t weigh_forward(const void *self, lamina_call *call, const lamina_io *io) {
+    (void)self;
+    (void)call;
+    for (int64_t n = 0; n < io->samples; n++) {
+        ((float *)io->out[0]->data)[n] = 3;
+    }
+    *io->weight_sum = weight_told;
+    return LAMINA_OK;
+}
+
+static int32_t weigh_backward(const void *self, lamina_call *call, const lamina_io *io) {
+    (void)self;
+    (void)call;
+    for (int64_t i = 0; io->d_in[0] != NULL && i < io->samples * io->d_in[0]->shape.dim[1]; i++) {
+        ((float *)io->d_in[0]->data)[i] = 0;
+    }
+    return LAMINA_OK;
+}
+
+static const lamina_layer_type test_weigh_type = {
+    .struct_size = sizeof(lamina_layer_type),
+    .name = "test_weigh",
+    .doc = "a loss of 3 that weighs what it is told",
+    .flags = LAMINA_IS_LOSS | LAMINA_ANY_DTYPE,
+    .state_version = 1,
+    .min_in = 2,
+    .max_in = 2,
+    .n_out = 1,
+    .param_stride = sizeof(lamina_param),
+    .setup = count_setup,
+    .forward = weigh_forward,
+    .backward = weigh_backward,
+};
+
+static const lamina_layer_type *const more_types[] = {&test_count_type, &test_weigh_type, NULL};
 
 /* ---- Nets and batches ---- */
 
@@ -314,7 +352,7 @@ static void gradient_is_the_slope(void) {
             for (int side = 0; side < 2; side++) {
                 weights[i] = side == 0 ? kept - step : kept + step;
                 lamina__net_train_step(t.net, &b.batch, 0, test_update, &still, &result, NULL);
-                loss[side] = result.loss_sum / (double)result.samples;
+                loss[side] = lamina__result_loss(t.net, &result);
             }
             weights[i] = kept;
             const double slope = (loss[1] - loss[0]) / (2.0 * (double)step);
@@ -368,7 +406,8 @@ static void ignored_across_shards(void) {
             const int best = x[1] > x[0] ? x[2] > x[1] ? 2 : 1 : x[2] > x[0] ? 2 : 0;
             correct += best == labels[n];
         }
-        CU_ASSERT_DOUBLE_EQUAL(result.loss_sum / MOST, total / divisor, 1e-6);
+        CU_ASSERT_EQUAL(result.weights[0], divisor);
+        CU_ASSERT_DOUBLE_EQUAL(lamina__result_loss(t.net, &result), total / divisor, 1e-6);
         CU_ASSERT_EQUAL(result.labelled, 4);
         CU_ASSERT_EQUAL(result.samples, MOST);
         CU_ASSERT_EQUAL(result.correct, correct);
@@ -402,10 +441,87 @@ static void nothing_counts(void) {
     lamina__result result;
     float *gradient = gradient_of(&t, &b, &result);
     CU_ASSERT(result.loss_sum == 0 && result.labelled == 0 && result.samples == MOST);
+    CU_ASSERT(result.weights[0] == 0 && isnan(lamina__result_loss(t.net, &result)));
+    CU_ASSERT(isnan(lamina__result_loss_of(&result, 0)));
     for (int64_t i = 0; i < lamina__net_weight_floats(t.net); i++) {
         CU_ASSERT(gradient[i] == 0);
     }
     lamina__free(gradient);
+    test_net_free(&t);
+}
+
+/* The mean over several batches is that over their samples, wherever they were cut, each loss with
+ * the weights of its own labels. */
+static void batches_make_no_difference(void) {
+    static const int64_t batches[][4] = {{12}, {7, 5}, {1, 4, 4, 3}, {6, 6}};
+    static const int32_t labels[MOST] = {9, 9, 2, 0, 1, 9, 2, 9, 3, 9, 1, 9};
+    static test_batch b;
+    lamina__net_options options = options_for(2, 2, 0);
+    test_net t = test_net_make(
+        "- linear: {name: a, units: 4}\n"
+        "- softmax_loss: {class_weights: [1, 3, 0.5, 2], ignore_label: 9, loss_weight: 2}\n"
+        "- log_softmax: {name: s, from: a}\n"
+        "- nll_loss: {ignore_label: 9}\n"
+        "- linear: {name: c, units: 3, from: a}\n"
+        "- mse_loss: {from: [c, data], loss_weight: 0.25}\n",
+        &options);
+    TEST_TEXT(test_net_error(&t), "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+    double expected[4] = {0};
+    for (size_t c = 0; c < sizeof batches / sizeof batches[0]; c++) {
+        lamina__result sum = {0};
+        int64_t begin = 0;
+        fill_batch(&b, MOST, CLASSES, false);
+        memcpy(b.labels, labels, sizeof labels);
+        for (int k = 0; k < 4 && batches[c][k] > 0; k++) {
+            lamina__result part;
+            lamina__batch batch = b.batch;
+            batch.images = b.images + begin * CHANNELS;
+            batch.labels = b.labels + begin;
+            batch.samples = batches[c][k];
+            begin += batch.samples;
+            CU_ASSERT_EQUAL(lamina__net_evaluate(t.net, &batch, &part, NULL), LAMINA_OK);
+            lamina__result_add(&sum, &part);
+        }
+        CU_ASSERT_EQUAL(begin, MOST);
+        CU_ASSERT(sum.weights[0] == 1 + 2 * 3 + 2 * 0.5 + 2 && sum.weights[1] == 6);
+        CU_ASSERT_EQUAL(sum.weights[2], MOST);
+        double total = 0;
+        for (int32_t i = 0; i < 3; i++) {
+            const double mean = lamina__result_loss_of(&sum, i);
+            expected[i] = c == 0 ? mean : expected[i];
+            CU_ASSERT_DOUBLE_EQUAL(mean, expected[i], 1e-6);
+            total += lamina__net_loss_at(t.net, i).weight * mean;
+        }
+        CU_ASSERT_DOUBLE_EQUAL(lamina__result_loss(t.net, &sum), total, 1e-12);
+    }
+    test_net_free(&t);
+}
+
+/* Whatever loss says so; what cannot be a weight is the layer's fault. */
+static void any_loss_weighs(void) {
+    static const double wrong[] = {-1, (double)INFINITY, (double)NAN};
+    static test_batch b;
+    const lamina__net_options options = options_for(2, 3, 0);
+    test_net t = test_net_make("- linear: {units: 2}\n- test_weigh: {name: w}\n", &options);
+    TEST_TEXT(test_net_error(&t), "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+    fill_batch(&b, MOST, 1, false);
+    lamina__result result;
+    weight_told = 2.5;
+    lamina__free(gradient_of(&t, &b, &result));
+    CU_ASSERT(result.weights[0] == 2.5 && result.losses[0] == 3 * 2.5);
+    CU_ASSERT_EQUAL(lamina__result_loss(t.net, &result), 3);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        lamina_error error = {0};
+        test_descent descent = {lamina__net_weight_block(t.net), NULL, 0};
+        weight_told = wrong[i];
+        CU_ASSERT_EQUAL(
+            lamina__net_train_step(t.net, &b.batch, 0, test_update, &descent, &result, &error),
+            LAMINA_ERROR_PLUGIN);
+        TEST_CONTAINS(error.message, "step 1: layer \"w\" (test_weigh): the weights of its samples "
+                                     "add up to ");
+    }
     test_net_free(&t);
 }
 
@@ -786,6 +902,7 @@ static void too_many(void) {
         name();                                                                                    \
         test_more_types = NULL;                                                                    \
     }
+WITH_TYPES(any_loss_weighs)
 WITH_TYPES(metrics_only_in_evaluation)
 
 LAMINA_TESTS({"two losses by hand", two_losses_by_hand},
@@ -793,6 +910,8 @@ LAMINA_TESTS({"two losses by hand", two_losses_by_hand},
              {"every cut gives the same", every_cut_agrees},
              {"the gradient is the slope of the loss", gradient_is_the_slope},
              {"ignored labels across shards", ignored_across_shards},
+             {"batches make no difference", batches_make_no_difference},
+             {"any loss weighs", any_loss_weighs_here},
              {"a batch of which nothing counts", nothing_counts},
              {"labels are looked at", labels_are_looked_at},
              {"regression by hand", regression_by_hand}, {"images as targets", image_targets},

@@ -293,6 +293,11 @@ typedef struct lamina_io {
      * has that of this call's samples; else NULL. So a loss that divides by something of all
      * samples, such as the sum of their labels' weights, computes it in every call, all alike. */
     const lamina_tensor *target;
+    /* Of a loss. One whose mean is weighted puts here what the weights of the batch's samples add
+     * up to, the same in every call of forward(): the mean over several batches counts each of them
+     * by it, and 0 says that the batch counts nothing. The number of the batch's samples stands
+     * here before. NULL for other layers. */
+    double *weight_sum;
 } lamina_io;
 
 /* ---- Kernels ------------------------------------------------------------------------------- */
