@@ -2,14 +2,17 @@
  * As torch.nn.BCEWithLogitsLoss, or with `logits: false` as torch.nn.BCELoss.
  *
  *   with logits, s = sigmoid(x) and pos_weight p:
- *     l(x, t) = -(p t log s + (1 - t) log(1 - s)) = (1 - t) x + q softplus(-x),   q = 1 + (p - 1) t
- *     slopes    1 - t - q sigmoid(-x)   (with p = 1: s - t)   and   -x + (p - 1) softplus(-x)
+ *     l(x, t) = -(p t log s + (1 - t) log(1 - s)) = (1 - t) softplus(x) + p t softplus(-x)
+ *     slopes    (1 - t) sigmoid(x) - p t sigmoid(-x)   (with p = 1: s - t)
+ *               and   p softplus(-x) - softplus(x)   (with p = 1: -x)
  *   of probabilities:
  *     l(x, t) = -(t log x + (1 - t) log(1 - x)),   logarithms at least -100
  *     slopes    (x - t) / (x (1 - x))   and   log(1 - x) - log x
  *
- * softplus(-x) = max(-x, 0) + log(1 + exp(-|x|)) neither overflows nor cancels. Prediction and
- * target (N, ...) -> (N): the mean over each sample's numbers. docs/mathematics.md. */
+ * With e = exp(-|x|) the softplus of the two signs are log(1 + e) and that plus |x|, the sigmoids
+ * e / (1 + e) and 1 / (1 + e): nothing overflows, and a sure 0 or 1 keeps all its digits, on either
+ * side. Prediction and target (N, ...) -> (N): the mean over each sample's numbers.
+ * docs/mathematics.md. */
 #include "layers/pairs.h"
 #include "layers/vector_math.h"
 
@@ -54,10 +57,9 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     return LAMINA__REAL_NAME(pairs_setup)(self, call, setup);
 }
 
-__attribute__((always_inline)) static inline lamina_real softplus_of_minus(lamina_real x) {
-    const lamina_real size = x < 0 ? x : -x;
-    const lamina_real rest = lamina__vector_log1p(lamina__vector_exp(size));
-    return x < 0 ? rest - x : rest;
+/* exp(-|x|) */
+__attribute__((always_inline)) static inline lamina_real tail(lamina_real x) {
+    return lamina__vector_exp(x < 0 ? x : -x);
 }
 
 /* ---- With logits --------------------------------------------------------------------------- */
@@ -77,8 +79,10 @@ static void logit_values(const lamina_real *x, const lamina_real *t, const lamin
                          lamina_real *l, int64_t n) {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        const lamina_real q = 1 + (p[i] - 1) * t[i];
-        l[i] = (1 - t[i]) * x[i] + q * softplus_of_minus(x[i]);
+        const lamina_real rest = lamina__vector_log1p(tail(x[i]));
+        const lamina_real above = x[i] < 0 ? rest : x[i] + rest; /* softplus(x) */
+        const lamina_real below = x[i] < 0 ? rest - x[i] : rest; /* softplus(-x) */
+        l[i] = (1 - t[i]) * above + p[i] * t[i] * below;
     }
 }
 
@@ -87,8 +91,10 @@ static void logit_slopes(const lamina_real *x, const lamina_real *t, const lamin
                          lamina_real scale, lamina_real *d, int64_t n) {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        const lamina_real q = 1 + (p[i] - 1) * t[i];
-        d[i] = scale * (1 - t[i] - q * lamina__vector_sigmoid(-x[i]));
+        const lamina_real e = tail(x[i]);
+        const lamina_real zero = (1 - t[i]) * (x[i] < 0 ? e : 1);
+        const lamina_real one = p[i] * t[i] * (x[i] < 0 ? 1 : e);
+        d[i] = scale * ((zero - one) / (1 + e));
     }
 }
 
@@ -97,7 +103,8 @@ static void logit_target_slopes(const lamina_real *x, const lamina_real *p, lami
                                 lamina_real *d, int64_t n) {
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {
-        d[i] = scale * ((p[i] - 1) * softplus_of_minus(x[i]) - x[i]);
+        const lamina_real rest = lamina__vector_log1p(tail(x[i]));
+        d[i] = scale * ((p[i] - 1) * rest - (x[i] < 0 ? p[i] : 1) * x[i]);
     }
 }
 
