@@ -14,6 +14,7 @@
  * side. Prediction and target (N, ...) -> (N): the mean over each sample's numbers.
  * docs/mathematics.md. */
 #include "layers/pairs.h"
+#include "layers/parallel.h"
 #include "layers/vector_math.h"
 
 #include <inttypes.h>
@@ -167,7 +168,73 @@ static void slopes(const void *config, const lamina_real *x, const lamina_real *
     }
 }
 
+/* One input of a call, as the threads look at it. */
+typedef struct looked_at {
+    const lamina_real *x;
+    int64_t numbers; /* of a sample */
+} looked_at;
+
+/* A NaN is not judged here: the loss will be one. */
+static int is_outside(lamina_real x) {
+    return (x < 0) | (x > 1);
+}
+
+LAMINA__VECTOR_CLONES
+static int any_outside(const lamina_real *x, int64_t n) {
+    int any = 0;
+#pragma omp simd reduction(| : any)
+    for (int64_t i = 0; i < n; i++) {
+        any |= is_outside(x[i]);
+    }
+    return any;
+}
+
+static int32_t look(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const looked_at *in = arg;
+    (void)thread;
+    return any_outside(in->x + begin * in->numbers, (end - begin) * in->numbers) ? LAMINA_ERROR_DATA
+                                                                                 : LAMINA_OK;
+}
+
+enum { GRAIN_NUMBERS = 65536 }; /* less is not worth a thread */
+
+/* Are all numbers of input k from 0 to 1? `what` it is and `what_to_do` if not. */
+static int32_t check_input(const lamina__pairs *pairs, lamina_call *call, const lamina_io *io,
+                           int32_t k, const char *what, const char *what_to_do) {
+    looked_at in = {io->in[k]->data, pairs->numbers};
+    const int32_t status = lamina__spread(call, pairs->threads, io->samples,
+                                          GRAIN_NUMBERS / pairs->numbers + 1, look, &in);
+    int64_t i = 0;
+    while (status != LAMINA_OK && i < io->samples * in.numbers && !is_outside(in.x[i])) {
+        i++;
+    }
+    if (status == LAMINA_OK || i == io->samples * in.numbers) {
+        return status;
+    }
+    return call->host->fail(call, LAMINA_ERROR_DATA,
+                            "%s must be from 0 to 1, and sample %" PRId64
+                            " of the batch has %g; %s",
+                            what, io->first_sample + i / in.numbers, (double)in.x[i], what_to_do);
+}
+
+static int32_t check_inputs(const lamina__pairs *pairs, lamina_call *call, const lamina_io *io) {
+    const bce_loss_config *config = pairs->config;
+    int32_t status = LAMINA_OK;
+    if (!config->logits) {
+        status = check_input(pairs, call, io, 0, "with logits: false the prediction",
+                             "put a sigmoid before it or leave logits: true");
+    }
+    return status != LAMINA_OK ? status
+                               : check_input(pairs, call, io, 1, "the target",
+                                             "scale the targets, or take a loss for any numbers, "
+                                             "such as mse_loss");
+}
+
 static int32_t forward(const void *self, lamina_call *call, const lamina_io *io) {
+    const int32_t status = check_inputs(self, call, io);
+    if (status != LAMINA_OK) {
+        return status;
+    }
     return LAMINA__REAL_NAME(pairs_run_forward)(self, call, io, values);
 }
 
@@ -176,8 +243,9 @@ static int32_t backward(const void *self, lamina_call *call, const lamina_io *io
 }
 
 static const char *const cases[] = {
-    "{input: [4, 5], target: values}",
-    "{input: [[2, 3, 2, 2], [2, 12]], target: values, params: {pos_weight: [1, 2, 0.5]}}",
+    "{input: [4, 5], target: values, target_range: [0.1, 0.9]}",
+    "{input: [[2, 3, 2, 2], [2, 12]], target: values, target_range: [0.1, 0.9], "
+    "params: {pos_weight: [1, 2, 0.5]}}",
     "{input: [4, 5], target: values, params: {logits: false}, range: [0.1, 0.9]}", NULL};
 
 const lamina_layer_type LAMINA__LAYER(bce_loss) = {

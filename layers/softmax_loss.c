@@ -261,11 +261,76 @@ static int32_t backward_range(void *arg, int64_t begin, int64_t end, int32_t thr
 
 enum { GRAIN_NUMBERS = 1024 }; /* less is not worth a thread */
 
+/* What makes numbers no probabilities: a negative one, at *class, or else their sum, which is what
+ * comes back, and *class is -1. 1 for what is right. A NaN is not judged here: the loss will be
+ * one. */
+static double wrong_in(const lamina_real *p, int64_t classes, int64_t *class) {
+    double sum = 0;
+    for (*class = 0; *class < classes; ++*class) {
+        if (p[*class] < 0) {
+            return (double)p[*class];
+        }
+        sum += (double)p[*class];
+    }
+    *class = -1;
+    return sum < 0.99 || sum > 1.01 ? sum : 1;
+}
+
+static int32_t check_range(void *arg, int64_t begin, int64_t end, int32_t thread) {
+    const work *w = arg;
+    const int64_t classes = w->loss->classes;
+    int64_t class = -1;
+    (void)thread;
+    for (int64_t n = begin; n < end; n++) {
+        const lamina_real *p = (const lamina_real *)w->io->in[1]->data + n * classes;
+        if (wrong_in(p, classes, &class) != 1) {
+            return LAMINA_ERROR_DATA;
+        }
+    }
+    return LAMINA_OK;
+}
+
+/* Of the data's targets; what another layer gives may be anything. */
+static int32_t check_probabilities(const work *w, lamina_call *call) {
+    const int64_t classes = w->loss->classes;
+    const int32_t status = lamina__spread(call, w->loss->threads, w->io->samples,
+                                          GRAIN_NUMBERS / classes + 1, check_range, (void *)w);
+    for (int64_t n = 0; status != LAMINA_OK && n < w->io->samples; n++) {
+        int64_t class;
+        const lamina_real *p = (const lamina_real *)w->io->in[1]->data + n * classes;
+        const double wrong = wrong_in(p, classes, &class);
+        const int64_t sample = w->io->first_sample + n;
+        if (wrong != 1 && class >= 0) {
+            return call->host->fail(call, LAMINA_ERROR_DATA,
+                                    "the targets are to be probabilities of the %" PRId64
+                                    " classes, and that of sample %" PRId64
+                                    " of the batch is %g for class %" PRId64
+                                    "; for other numbers take mse_loss or bce_loss",
+                                    classes, sample, wrong, class);
+        }
+        if (wrong != 1) {
+            return call->host->fail(call, LAMINA_ERROR_DATA,
+                                    "the targets are to be probabilities of the %" PRId64
+                                    " classes, and those of sample %" PRId64
+                                    " of the batch add up to %g, not to 1; for other numbers take "
+                                    "mse_loss or bce_loss",
+                                    classes, sample, wrong);
+        }
+    }
+    return status;
+}
+
 static int32_t forward(const void *self, lamina_call *call, const lamina_io *io) {
     const softmax_loss *loss = self;
     work w = {.loss = loss,
               .io = io,
               .scale = loss->probabilities ? 1 : lamina__label_scale(&loss->config->labels, io)};
+    if (loss->probabilities && io->target != NULL) {
+        const int32_t status = check_probabilities(&w, call);
+        if (status != LAMINA_OK) {
+            return status;
+        }
+    }
     return lamina__spread(call, loss->threads, io->samples, GRAIN_NUMBERS / loss->classes + 1,
                           forward_range, &w);
 }

@@ -7,7 +7,8 @@
 
 #define MAX_ELEMENTS (1 << 24) /* of one input: a check is meant to be small */
 
-static const char *const case_keys[] = {"input", "target", "params", "range", "phase"};
+static const char *const case_keys[] = {"input", "target",       "params",
+                                        "range", "target_range", "phase"};
 #define N_CASE_KEYS (sizeof(case_keys) / sizeof(case_keys[0]))
 
 static void check_keys(const lamina__node *root, lamina__diags *diags) {
@@ -18,9 +19,11 @@ static void check_keys(const lamina__node *root, lamina__diags *diags) {
             known = known || strcmp(key, case_keys[k]) == 0;
         }
         if (!known) {
-            lamina__diag(diags, root->keys[i],
-                         "unknown key \"%s\"; a case has input, target, params, range and phase",
-                         key);
+            lamina__diag(
+                diags, root->keys[i],
+                "unknown key \"%s\"; a case has input, target, params, range, target_range "
+                "and phase",
+                key);
         }
     }
 }
@@ -95,20 +98,34 @@ static void read_inputs(const lamina_layer_type *type, const lamina__node *node,
     }
 }
 
-static void read_range(const lamina__node *node, lamina__case *made, lamina__diags *diags) {
-    made->low = -1.5;
-    made->high = 1.5;
+/* Leaves what stands in low and high when there is no such key. */
+static void read_range(const lamina__node *root, const char *key, double *low, double *high,
+                       lamina__diags *diags) {
+    const lamina__node *node = lamina__node_get(root, key);
     if (node == NULL) {
         return;
     }
     if (node->kind != LAMINA__NODE_LIST || node->count != 2) {
-        lamina__diag(diags, node, "range: is [smallest, largest]");
+        lamina__diag(diags, node, "%s: is [smallest, largest]", key);
         return;
     }
-    if (lamina__read_real(node->items[0], "range", &made->low, diags) == LAMINA_OK &&
-        lamina__read_real(node->items[1], "range", &made->high, diags) == LAMINA_OK &&
-        !(made->low < made->high)) {
-        lamina__diag(diags, node, "range: the smallest value must be below the largest");
+    if (lamina__read_real(node->items[0], key, low, diags) == LAMINA_OK &&
+        lamina__read_real(node->items[1], key, high, diags) == LAMINA_OK && !(*low < *high)) {
+        lamina__diag(diags, node, "%s: the smallest value must be below the largest", key);
+    }
+}
+
+static void read_ranges(const lamina__node *root, bool values, lamina__case *made,
+                        lamina__diags *diags) {
+    made->low = -1.5;
+    made->high = 1.5;
+    read_range(root, "range", &made->low, &made->high, diags);
+    made->target_low = made->low;
+    made->target_high = made->high;
+    read_range(root, "target_range", &made->target_low, &made->target_high, diags);
+    if (!values && lamina__node_get(root, "target_range") != NULL) {
+        lamina__diag(diags, lamina__node_get(root, "target_range"),
+                     "target_range: goes with target: values");
     }
 }
 
@@ -146,7 +163,7 @@ lamina_status lamina__case_read(const lamina__type_entry *entry, const char *tex
     check_keys(root, &diags);
     const bool values = read_target(type, lamina__node_get(root, "target"), &diags);
     read_inputs(type, lamina__node_get(root, "input"), values, result, &diags);
-    read_range(lamina__node_get(root, "range"), result, &diags);
+    read_ranges(root, values, result, &diags);
     read_phase(lamina__node_get(root, "phase"), result, &diags);
     lamina__params_read(lamina__type_table(type), lamina__node_get(root, "params"), result->config,
                         NULL, type->name, root, &diags);

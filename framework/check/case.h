@@ -11,6 +11,8 @@
  * params  the layer's own keys, as in a config
  * range   smallest and largest value of the inputs, for functions that are not defined everywhere;
  *         [-1.5, 1.5] by default
+ * target_range
+ *         the same for a target that is values; that of the inputs by default
  * phase   train, or eval: all calls are made for evaluation, backward() too, as a frozen layer's
  *         are; train by default */
 #ifndef LAMINA_CHECK_CASE_H
@@ -23,7 +25,7 @@ typedef struct lamina__case {
     void *config;     /* values of the type's parameter table */
     int32_t n_in;
     lamina_shape in[LAMINA__MAX_INPUTS]; /* F32; labels I32 */
-    double low, high;
+    double low, high, target_low, target_high;
     int32_t phase; /* LAMINA_TRAIN or LAMINA_EVAL */
 } lamina__case;
 

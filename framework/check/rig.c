@@ -366,8 +366,8 @@ static double uniform(lamina__stream stream, int64_t index) {
 
 /* Values low .. high on a grid, each once, shuffled: ties and zeros, where functions have kinks,
  * are as far away as they can be. The grids of different inputs do not meet either. */
-static bool draw_grid(lamina__field *field, lamina__stream stream, int32_t input,
-                      const lamina__case *from) {
+static bool draw_grid(lamina__field *field, lamina__stream stream, int32_t input, double low,
+                      double high) {
     int64_t *order = lamina__calloc((size_t)field->count, sizeof(*order));
     if (order == NULL) {
         return false;
@@ -377,7 +377,7 @@ static bool draw_grid(lamina__field *field, lamina__stream stream, int32_t input
     for (int64_t i = 0; i < field->count; i++) {
         double part = ((double)order[i] + shift) / (double)field->count;
         part = 0.04 + 0.92 * part; /* so that steps to the side stay in the range */
-        lamina__field_set(field, i, (double)(float)(from->low + (from->high - from->low) * part));
+        lamina__field_set(field, i, (double)(float)(low + (high - low) * part));
     }
     lamina__free(order);
     return true;
@@ -427,7 +427,10 @@ bool lamina__rig_draw(lamina__rig *rig, uint64_t seed, const lamina__case *from)
             lamina__stream stream =
                 lamina__stream_make(seed, LAMINA__RANDOM_CHECK, (uint64_t)role, (uint64_t)i);
             if (role == LAMINA__ROLE_IN && field->real) {
-                if (!draw_grid(field, stream, i, from)) {
+                const bool target =
+                    i == 1 && (instance->type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
+                if (!draw_grid(field, stream, i, target ? from->target_low : from->low,
+                               target ? from->target_high : from->high)) {
                     return false;
                 }
             } else if (role == LAMINA__ROLE_IN) {
@@ -509,7 +512,9 @@ static void fill_io(lamina__rig *rig, const lamina__rig_call *call, int32_t shar
         io->packed[i] = lamina__field_data(&rig->fields[LAMINA__ROLE_PACKED][i]);
     }
     const uint32_t flags = rig->instance->type->flags;
-    const bool has_target = (flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
+    /* Values stand for what another layer gives, as there are gradients by them. */
+    const bool has_target = (flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0 &&
+                            rig->fields[LAMINA__ROLE_IN][1].view.shape.dtype == LAMINA_I32;
     if (has_target) {
         io->target = rig->fields[LAMINA__ROLE_IN][1].view;
         io->target.shape.dim[0] = batch_of(rig, call);

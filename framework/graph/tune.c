@@ -829,6 +829,9 @@ static bool allocate(tuner *t, plan *best, plan *other) {
     }
     const lamina__stream stream = lamina__stream_make(1, LAMINA__RANDOM_INIT, 0, 0);
     lamina__stream_uniform(stream, 0, t->images, (size_t)pixels);
+    for (int64_t i = 0, size = target_numbers(options); i < options->batch * size; i++) {
+        t->numbers[i] = 1 / (float)size; /* which may also be probabilities */
+    }
     t->batch = (lamina__batch){
         .images = t->images, .labels = t->labels, .numbers = t->numbers, .samples = options->batch};
     return true;

@@ -208,6 +208,8 @@ static void bad_cases(void) {
     refuses(mish, "{input: [2, 3], params: {beta: 1}}", "beta");
     refuses(mish, "{input: [2, 3], range: [2, 1]}", "the smallest value must be below");
     refuses(mish, "{input: [2, 3], range: 1}", "range: is [smallest, largest]");
+    refuses(mish, "{input: [2, 3], target_range: [0, 1]}",
+            "target_range: goes with target: values");
     refuses(mish, "{input: [2, 3], phase: test}", "phase: is train or eval");
     refuses(mish, "{input: [2, 3}", "case:1:");
     lamina__registry_free(registry);

@@ -796,9 +796,8 @@ static void numeric_failure_names_the_loss(void) {
     static test_batch b;
     const lamina__net_options options = options_for(2, 2, 3);
     test_net t = test_net_make("- linear: {name: a, units: 3}\n"
-                               "- mse_loss: {name: fine}\n"
-                               "- bce_loss: {name: wrong, from: [data, target], logits: false, "
-                               "loss_weight: 0}\n",
+                               "- l1_loss: {name: fine}\n"
+                               "- mse_loss: {name: wrong, from: [data, target], loss_weight: 0}\n",
                                &options);
     TEST_TEXT(test_net_error(&t), "");
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
@@ -812,14 +811,56 @@ static void numeric_failure_names_the_loss(void) {
     CU_ASSERT_EQUAL(
         lamina__net_train_step(t.net, &b.batch, 3, test_update, &descent, &result, &error),
         LAMINA_OK);
-    b.images[4 * CHANNELS + 1] = 1.5F; /* no probability: its logarithm is none */
+    targets[4 * 3 + 1] = 1e25F; /* its square is too large */
     CU_ASSERT_EQUAL(
         lamina__net_train_step(t.net, &b.batch, 3, test_update, &descent, &result, &error),
         LAMINA_ERROR_NUMERIC);
     TEST_CONTAINS(error.message,
-                  "step 4: layer \"wrong\" (bce_loss): its output is not finite (nan for sample 4");
+                  "step 4: layer \"wrong\" (mse_loss): its output is not finite (inf for sample 4");
     TEST_TEXT(error.layer, "wrong");
     test_net_free(&t);
+}
+
+/* Of the data; what another layer gives may be anything. */
+static void targets_that_are_no_probabilities(void) {
+    static test_batch b;
+    static const struct {
+        float value; /* of sample 5, class 1; the others are 1/4 and 1/4 */
+        const char *message;
+    } cases[] = {
+        {0.5F, NULL},
+        {-0.125F, "probabilities of the 3 classes, and that of sample 5 of the batch is -0.125 for "
+                  "class 1; for other numbers take mse_loss or bce_loss"},
+        {2, "probabilities of the 3 classes, and those of sample 5 of the batch add up to 2.5, not "
+            "to 1"},
+    };
+    for (int shards = 1; shards <= 4; shards += 3) {
+        const lamina__net_options options = options_for(2, shards, 3);
+        test_net t = test_net_make("- linear: {name: a, units: 3}\n"
+                                   "- softmax_loss: {name: loss}\n"
+                                   "- linear: {name: c, units: 3, from: a}\n"
+                                   "- softmax_loss: {from: [c, data]}\n",
+                                   &options);
+        TEST_TEXT(test_net_error(&t), "");
+        CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+        for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+            lamina__result result;
+            lamina_error error = {0};
+            test_descent descent = {lamina__net_weight_block(t.net), NULL, 0};
+            fill_batch(&b, MOST, 1, true);
+            for (int k = 0; k < 3 * MOST; k++) {
+                targets[k] = k % 3 == 1 ? 0.5F : 0.25F;
+            }
+            targets[5 * 3 + 1] = cases[i].value;
+            CU_ASSERT_EQUAL(
+                lamina__net_train_step(t.net, &b.batch, 0, test_update, &descent, &result, &error),
+                cases[i].message == NULL ? LAMINA_OK : LAMINA_ERROR_DATA);
+            if (cases[i].message != NULL) {
+                TEST_CONTAINS(error.message, cases[i].message);
+            }
+        }
+        test_net_free(&t);
+    }
 }
 
 static void what_is_refused(void) {
@@ -921,4 +962,5 @@ LAMINA_TESTS({"two losses by hand", two_losses_by_hand},
              {"a step allocates nothing", a_step_allocates_nothing},
              {"failing allocations are clean", failing_allocations_are_clean},
              {"numeric failure names the loss", numeric_failure_names_the_loss},
+             {"targets that are no probabilities", targets_that_are_no_probabilities},
              {"what is refused", what_is_refused}, {"too many", too_many})

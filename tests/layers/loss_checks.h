@@ -6,20 +6,27 @@
 #include "layer_checks.h"
 
 /* Every kernel against the double twin, and the twin against finite differences, with inputs that
- * fit in each of the ways there are. */
+ * fit in each of the ways there are. target: as a case has it. */
+static inline void loss_check_shapes_of(const char *type, const char *params, const char *target) {
+    static const char *const inputs[] = {"[3, 7]",
+                                         "[1, 1]",
+                                         "[6]",
+                                         "[2, 1300]",
+                                         "[2, 17, 3, 3]",
+                                         "[[2, 3, 4, 5], [2, 60]]",
+                                         "[[2, 60], [2, 3, 4, 5]]",
+                                         "[[3, 1, 4, 4], [3, 16]]",
+                                         "[2, 3, 4]"};
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "%s, %s", inputs[i], target);
+        const layer_case cases[] = {{params, text}};
+        LAYER_CHECK(type, cases);
+    }
+}
+
 static inline void loss_check_shapes(const char *type, const char *params) {
-    const layer_case cases[] = {
-        {params, "[3, 7], target: values"},
-        {params, "[1, 1], target: values"},
-        {params, "[6], target: values"},
-        {params, "[2, 1300], target: values"},
-        {params, "[2, 17, 3, 3], target: values"},
-        {params, "[[2, 3, 4, 5], [2, 60]], target: values"},
-        {params, "[[2, 60], [2, 3, 4, 5]], target: values"},
-        {params, "[[3, 1, 4, 4], [3, 16]], target: values"},
-        {params, "[2, 3, 4], target: values"},
-    };
-    LAYER_CHECK(type, cases);
+    loss_check_shapes_of(type, params, "target: values");
 }
 
 /* l of prediction x and target t; k: the place in the sample, in logical order. */
@@ -47,15 +54,19 @@ static inline void loss_check_means(const char *type, const char *text, loss_for
     layer_close(open);
 }
 
-static inline void loss_check_formula(const char *type, const char *params, loss_formula *formula) {
-    static const char *const inputs[] = {
-        "[4, 7], target: values", "[2, 700], target: values, range: [-20, 20]",
-        "[[2, 3, 2, 4], [2, 24]], target: values", "[[2, 24], [2, 3, 2, 4]], target: values"};
+static inline void loss_check_formula_of(const char *type, const char *params, const char *target,
+                                         loss_formula *formula) {
+    static const char *const inputs[] = {"[4, 7]", "[2, 700], range: [-20, 20]",
+                                         "[[2, 3, 2, 4], [2, 24]]", "[[2, 24], [2, 3, 2, 4]]"};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
         char text[256];
-        snprintf(text, sizeof text, "{input: %s, params: %s}", inputs[i], params);
+        snprintf(text, sizeof text, "{input: %s, %s, params: %s}", inputs[i], target, params);
         loss_check_means(type, text, formula);
     }
+}
+
+static inline void loss_check_formula(const char *type, const char *params, loss_formula *formula) {
+    loss_check_formula_of(type, params, "target: values", formula);
 }
 
 static inline void loss_refuses_misfits(const char *type) {

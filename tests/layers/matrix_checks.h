@@ -111,7 +111,7 @@ static inline void call_layer(lamina__instance *instance, layer_run *run) {
                           .d_weight = d_weights,
                           .packed = packs,
                           .scratch = scratch,
-                          .target = instance->n_in == 2 ? &target.view : NULL};
+                          .target = labels ? &target.view : NULL}; /* numbers: of another layer */
     lamina_error error = {0};
     lamina__call call;
 
