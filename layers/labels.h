@@ -65,10 +65,21 @@ static inline int32_t lamina__check_labels(lamina_call *call, const lamina_shape
 /* The weights fit the classes; tells the host which label to ignore. */
 static inline int32_t
 lamina__check_label_config(lamina_call *call, const lamina__label_config *config, int64_t classes) {
-    if (config->class_weights.count > 0 && config->class_weights.count != classes) {
+    const lamina_reals *weights = &config->class_weights;
+    int64_t zeros = 0;
+    while (zeros < weights->count && weights->value[zeros] == 0) {
+        zeros++;
+    }
+    if (weights->count > 0 && weights->count != classes) {
         return call->host->fail(call, LAMINA_ERROR_CONFIG,
-                                "class_weights has %" PRId64 " numbers for %" PRId64 " classes",
-                                config->class_weights.count, classes);
+                                "class_weights has %" PRId64 " number%s for %" PRId64 " class%s",
+                                weights->count, weights->count == 1 ? "" : "s", classes,
+                                classes == 1 ? "" : "es");
+    }
+    if (weights->count > 0 && zeros == weights->count) {
+        return call->host->fail(call, LAMINA_ERROR_CONFIG,
+                                "class_weights are all 0, so nothing would be learned; give at "
+                                "least one class a weight");
     }
     return config->ignore_label < 0 ? LAMINA_OK
                                     : call->host->set_ignored_label(call, config->ignore_label);

@@ -309,7 +309,8 @@ static lamina_status check_source(const lamina__net *net, const lamina__layer_sp
         return LAMINA_OK;
     }
     return lamina__fail(error, LAMINA_ERROR_SHAPE,
-                        "layer \"%s\" (%s): reads \"%s\", a %s: its output is for the report alone",
+                        "layer \"%s\" (%s): reads \"%s\", a %s: its output is for the report alone "
+                        "and no layer can read it; name another layer in from",
                         spec->name, spec->entry->type->name, net->layers[from].spec->name,
                         flags & LAMINA_IS_LOSS ? "loss" : "metric");
 }
@@ -336,11 +337,25 @@ static lamina_status list_loss(lamina__net *net, int32_t i, lamina_error *error)
     return LAMINA_OK;
 }
 
+/* Does a layer read a metric's output? That is an error of its own, and the better one to tell. */
+static bool reads_metric(const lamina__network *network) {
+    for (size_t i = 0; i < network->count; i++) {
+        for (int32_t k = 0; k < network->layers[i].n_from; k++) {
+            const int32_t from = network->layers[i].from[k];
+            if (from >= 0 && (network->layers[from].entry->type->flags & LAMINA_IS_METRIC) != 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* It is never trained, so it must have nothing to learn, or nothing that it should. */
 static lamina_status check_eval_only(const lamina__net *net, int32_t i, lamina_error *error) {
     const lamina__layer *layer = &net->layers[i];
     const bool learns = layer->instance->n_weights + layer->instance->n_states > 0;
-    if (!layer->eval_only || !learns || layer->frozen || layer->spec->owner != i) {
+    if (!layer->eval_only || !learns || layer->frozen || layer->spec->owner != i ||
+        reads_metric(net->network)) {
         return LAMINA_OK;
     }
     return lamina__fail(error, LAMINA_ERROR_SHAPE,
@@ -508,6 +523,15 @@ static lamina_status check_classes(const lamina__net *net, lamina__diags *diags)
                                 (long long)net->options.classes, (long long)outputs);
 }
 
+/* Of all losses. */
+static double total_weight(const lamina__net *net) {
+    double sum = 0;
+    for (int32_t l = 0; l < net->n_losses; l++) {
+        sum += net->losses[l].weight;
+    }
+    return sum;
+}
+
 static lamina_status check_outputs(const lamina__net *net, lamina__diags *diags) {
     lamina_status status = LAMINA_OK;
     for (int32_t i = 0; i < net->n_layers; i++) {
@@ -526,7 +550,16 @@ static lamina_status check_outputs(const lamina__net *net, lamina__diags *diags)
     const lamina__layer_spec *last = &net->network->layers[net->n_layers - 1];
     if (net->options.training && net->n_losses == 0) {
         return lamina__diag(diags, last->node,
-                            "training needs a loss: end the network with softmax_loss");
+                            "training needs a loss: end the network with a loss, such as "
+                            "softmax_loss, or mse_loss for numbers");
+    }
+    if (net->options.training && total_weight(net) == 0) {
+        const lamina__net_loss *loss = &net->losses[0];
+        return lamina__diag(diags, net->layers[loss->layer].spec->node,
+                            "%s 0, so nothing would be learned; give a loss a weight, or remove "
+                            "the key (its default is 1)",
+                            net->n_losses == 1 ? "the loss has the loss_weight"
+                                               : "all losses have the loss_weight");
     }
     const lamina_status classes = check_classes(net, diags);
     return status != LAMINA_OK ? status : classes;

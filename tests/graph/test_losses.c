@@ -888,7 +888,25 @@ static void what_is_refused(void) {
          "layer \"relu1\" (relu): reads \"l\", a loss: its output is for the report alone"},
         {0, "- linear: {units: 4}\n- accuracy: {name: m}\n- softmax_loss\n- relu: {from: m}\n",
          "layer \"relu1\" (relu): reads \"m\", a metric"},
-        {0, "- linear: {units: 4}\n- accuracy\n", "training needs a loss"},
+        {0, "- linear: {units: 4}\n- accuracy\n",
+         "training needs a loss: end the network with a loss, such as softmax_loss, or mse_loss "
+         "for numbers"},
+        {0,
+         "- linear: {name: a, units: 4}\n- accuracy: {name: m}\n"
+         "- linear: {units: 4, from: m}\n- softmax_loss\n",
+         "layer \"linear2\" (linear): reads \"m\", a metric: its output is for the report alone "
+         "and "
+         "no layer can read it; name another layer in from"},
+        {0, "- linear: {units: 4}\n- softmax_loss: {loss_weight: 0}\n",
+         "net.yaml:2:3: error: the loss has the loss_weight 0, so nothing would be learned"},
+        {0,
+         "- linear: {name: a, units: 4}\n- softmax_loss: {loss_weight: 0}\n"
+         "- hinge_loss: {from: a, loss_weight: 0}\n",
+         "net.yaml:2:3: error: all losses have the loss_weight 0"},
+        {0, "- linear: {units: 4}\n- softmax_loss: {class_weights: 1}\n",
+         "class_weights has 1 number for 4 classes"},
+        {0, "- linear: {units: 2}\n- nll_loss: {class_weights: [0, 0]}\n",
+         "class_weights are all 0, so nothing would be learned"},
         {0,
          "- linear: {name: a, units: 4}\n- softmax_loss\n"
          "- linear: {name: extra, units: 4, from: a}\n- accuracy\n",
