@@ -7,6 +7,7 @@
 #include "config/diag.h"
 #include "graph/clock.h"
 #include "graph/net_impl.h"
+#include "graph/reduce.h"
 #include "graph/tune.h"
 
 #include <math.h>
@@ -733,6 +734,13 @@ static lamina_status fill_weights(lamina__net *net, lamina_error *error) {
                 lamina__init_weight(weight->weight, &init, stream, weight->data, error);
             if (status != LAMINA_OK) {
                 return status;
+            }
+            if (!lamina__all_finite(weight->data, weight->elements)) {
+                return lamina__fail(error, LAMINA_ERROR_CONFIG,
+                                    "layer \"%s\" (%s): initial values of the weight \"%s\" are "
+                                    "too large for float32; give its init smaller numbers",
+                                    layer->spec->name, layer->instance->type->name,
+                                    weight->weight->name);
             }
         }
         for (int32_t k = 0; k < layer->instance->n_states; k++) {

@@ -13,6 +13,8 @@ static const lamina_param constant_keys[] = {{.name = "value",
                                               .doc = "The number.",
                                               .type = LAMINA_REAL,
                                               .offset = FIELD(value),
+                                              .min = -FLT_MAX,
+                                              .max = FLT_MAX,
                                               .def = "0"}};
 
 static const lamina_param uniform_keys[] = {
@@ -20,11 +22,19 @@ static const lamina_param uniform_keys[] = {
      .doc = "[low, high], or one number: from minus to plus that.",
      .type = LAMINA_REAL_LIST,
      .offset = FIELD(range),
+     .min = -FLT_MAX,
+     .max = FLT_MAX,
      .max_count = 2,
      .def = "0.05"}};
 
 static const lamina_param normal_keys[] = {
-    {.name = "mean", .doc = "Its mean.", .type = LAMINA_REAL, .offset = FIELD(mean), .def = "0"},
+    {.name = "mean",
+     .doc = "Its mean.",
+     .type = LAMINA_REAL,
+     .offset = FIELD(mean),
+     .min = -FLT_MAX,
+     .max = FLT_MAX,
+     .def = "0"},
     {.name = "std",
      .doc = "Its standard deviation; of truncated_normal before it is cut.",
      .type = LAMINA_REAL,
@@ -146,7 +156,18 @@ static bool read_old_key(const lamina__node *node, const char *subject, lamina__
                          lamina__diags *diags) {
     const lamina__node *value =
         init->kind == LAMINA_INIT_NORMAL ? lamina__node_get(node, "value") : NULL;
-    return value == NULL || lamina__read_real(value, subject, &init->std, diags) == LAMINA_OK;
+    if (value == NULL) {
+        return true;
+    }
+    if (lamina__read_real(value, subject, &init->std, diags) != LAMINA_OK) {
+        return false;
+    }
+    if (!(init->std >= 0 && init->std <= (double)FLT_MAX)) {
+        lamina__diag(diags, value, "%s: value is the standard deviation, 0 or a float32 above",
+                     subject);
+        return false;
+    }
+    return true;
 }
 
 bool lamina__init_read(const lamina__node *node, const char *subject, lamina__init *init,

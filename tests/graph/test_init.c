@@ -308,6 +308,13 @@ static void errors(void) {
         {"{type: he, slop: 1}", "did you mean \"slope\"?"},
         {"{type: zeros, value: 0}", "unknown key \"value\""},
         {"{type: normal, std: -1}", "std"},
+        {"{type: normal, mean: 1e39}", "mean"},
+        {"{type: normal, value: 1e39}", "value is the standard deviation, 0 or a float32 above"},
+        {"{type: normal, value: -1}", "value is the standard deviation"},
+        {"{type: constant, value: 1e39}", "value"},
+        {"{type: constant, value: -1e39}", "value"},
+        {"{type: uniform, range: 1e39}", "range"},
+        {"{type: uniform, range: [-1e39, 0]}", "range"},
         {"{type: normal, value: wide}", "wide"},
         {"{type: uniform, range: [1, -1]}", "range begins with the lower number"},
         {"{type: uniform, range: [1, 2, 3]}", "range"},
@@ -365,6 +372,13 @@ static void networks_follow(void) {
     TEST_CONTAINS(test_net_error(&wrong), "net.yaml:1:29: error: layer \"linear1\" (linear): the "
                                           "weight \"bias\": orthogonal needs a weight of two");
     test_net_free(&wrong);
+    test_net large = test_net_make("- linear: {units: 5, init: {type: normal, std: 3e38}}\n"
+                                   "- softmax_loss\n",
+                                   &options);
+    TEST_CONTAINS(test_net_error(&large),
+                  "layer \"linear1\" (linear): initial values of the weight "
+                  "\"weight\" are too large for float32");
+    test_net_free(&large);
 }
 
 /* What a layer declares, of each kind. */
