@@ -48,10 +48,6 @@ static void read_shape(const lamina__node *node, lamina_shape *shape, lamina__di
     }
 }
 
-static bool takes_target(const lamina_layer_type *type) {
-    return (type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
-}
-
 /* `target: values`? */
 static bool read_target(const lamina_layer_type *type, const lamina__node *node,
                         lamina__diags *diags) {
@@ -60,7 +56,7 @@ static bool read_target(const lamina_layer_type *type, const lamina__node *node,
     }
     const bool values = node->kind == LAMINA__NODE_SCALAR && strcmp(node->text, "values") == 0;
     const bool labels = node->kind == LAMINA__NODE_SCALAR && strcmp(node->text, "labels") == 0;
-    if (!takes_target(type) || (!values && !labels)) {
+    if (!lamina__has_target(type) || (!values && !labels)) {
         lamina__diag(diags, node, "target: is labels or values, of a loss or metric");
     }
     return values;
@@ -79,12 +75,12 @@ static void read_inputs(const lamina_layer_type *type, const lamina__node *node,
         read_shape(many ? node->items[i] : node, &made->in[i], diags);
     }
     made->n_in = (int32_t)n;
-    if (takes_target(type) && !values) { /* labels, one for each sample */
+    if (lamina__has_target(type) && !values) { /* labels, one for each sample */
         made->in[1] = (lamina_shape){.dtype = LAMINA_I32, .ndim = 1, .dim = {made->in[0].dim[0]}};
-    } else if (takes_target(type) && made->n_in < 2) {
+    } else if (lamina__has_target(type) && made->n_in < 2) {
         made->in[1] = made->in[0];
     }
-    if (takes_target(type)) {
+    if (lamina__has_target(type)) {
         made->n_in = made->n_in < 2 ? 2 : made->n_in;
     }
     if (made->n_in < type->min_in || made->n_in > type->max_in) {

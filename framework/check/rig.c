@@ -427,8 +427,7 @@ bool lamina__rig_draw(lamina__rig *rig, uint64_t seed, const lamina__case *from)
             lamina__stream stream =
                 lamina__stream_make(seed, LAMINA__RANDOM_CHECK, (uint64_t)role, (uint64_t)i);
             if (role == LAMINA__ROLE_IN && field->real) {
-                const bool target =
-                    i == 1 && (instance->type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
+                const bool target = i == 1 && lamina__has_target(instance->type);
                 if (!draw_grid(field, stream, i, target ? from->target_low : from->low,
                                target ? from->target_high : from->high)) {
                     return false;
@@ -513,7 +512,7 @@ static void fill_io(lamina__rig *rig, const lamina__rig_call *call, int32_t shar
     }
     const uint32_t flags = rig->instance->type->flags;
     /* Values stand for what another layer gives, as there are gradients by them. */
-    const bool has_target = (flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0 &&
+    const bool has_target = lamina__has_target(rig->instance->type) &&
                             rig->fields[LAMINA__ROLE_IN][1].view.shape.dtype == LAMINA_I32;
     if (has_target) {
         io->target = rig->fields[LAMINA__ROLE_IN][1].view;

@@ -282,7 +282,7 @@ lamina_status lamina__check_partial(lamina__checker *checker, lamina__rig *given
     lamina__rig_options options = cut_options(checker);
     const uint32_t flags = checker->entry->type->flags;
     const bool couples = (flags & LAMINA_COUPLES_BATCH) != 0;
-    const bool loss = (flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
+    const bool loss = lamina__has_target(checker->entry->type);
     const int64_t batch = partial_batch(options.batch);
     const lamina__rig_call one = {
         .phase = checker->call.phase, .batch = batch, .shards = 1, .cut = {batch}};

@@ -82,8 +82,7 @@ static void add_node(const lamina__node *node, lamina__text *text) {
 static void add_config(const lamina_layer_type *type, const lamina__case *made,
                        lamina__text *text) {
     const lamina__node *params = lamina__node_get(made->doc->root, "params");
-    const bool has_target = (type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
-    const int32_t n_from = has_target ? 1 : made->n_in;
+    const int32_t n_from = lamina__has_target(type) ? 1 : made->n_in;
     const size_t n_params = params != NULL ? params->count : 0;
     lamina__text_add(text, "%s", type->name);
     if (n_from < 2 && n_params == 0) {
@@ -231,7 +230,7 @@ static void print_inputs(const lamina_layer_type *type) {
     } else {
         printf("Takes %d to %d inputs", (int)type->min_in, (int)type->max_in);
     }
-    if (!(type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC))) {
+    if (!lamina__has_target(type)) {
         printf(", gives %d output%s", (int)type->n_out, type->n_out == 1 ? "" : "s");
     }
     printf(".");

@@ -748,15 +748,25 @@ static void report_unknown(lamina__table table, const lamina__node *key, const c
     lamina__free(names);
 }
 
+/* The values of a map. all: keys that are neither the table's nor in `also` are reported. */
+static void read_map(lamina__table table, const lamina__node *map, void *values, bool all,
+                     const char *const *also, const char *subject, lamina__diags *diags) {
+    for (size_t i = 0; i < map->count; i++) {
+        const lamina_param *param = find_param(table, map->keys[i]->text);
+        if (param != NULL) {
+            read_value(param, map->items[i], values, subject, diags);
+        } else if (all && find_word(also, map->keys[i]->text) < 0) {
+            report_unknown(table, map->keys[i], also, subject, diags);
+        }
+    }
+}
+
 lamina_status lamina__params_read_known(lamina__table table, const lamina__node *map, void *values,
                                         const char *subject, lamina__diags *diags) {
     size_t count_before = diags->count;
     lamina__params_default(table, values);
-    for (size_t i = 0; map != NULL && map->kind == LAMINA__NODE_MAP && i < map->count; i++) {
-        const lamina_param *param = find_param(table, map->keys[i]->text);
-        if (param != NULL) {
-            read_value(param, map->items[i], values, subject, diags);
-        }
+    if (map != NULL && map->kind == LAMINA__NODE_MAP) {
+        read_map(table, map, values, false, NULL, subject, diags);
     }
     return diags->count > count_before ? LAMINA_ERROR_CONFIG : LAMINA_OK;
 }
@@ -771,13 +781,8 @@ lamina_status lamina__params_read(lamina__table table, const lamina__node *map, 
         return lamina__diag(diags, map, "%s: expected keys with values, {key: value}, got %s",
                             subject, show_node(map).text);
     }
-    for (size_t i = 0; !null && i < map->count; i++) {
-        const lamina_param *param = find_param(table, map->keys[i]->text);
-        if (param != NULL) {
-            read_value(param, map->items[i], values, subject, diags);
-        } else if (find_word(also, map->keys[i]->text) < 0) {
-            report_unknown(table, map->keys[i], also, subject, diags);
-        }
+    if (!null) {
+        read_map(table, map, values, true, also, subject, diags);
     }
     for (size_t i = 0; i < table.count; i++) {
         const lamina_param *param = lamina__table_at(table, i);

@@ -29,7 +29,8 @@ typedef struct store_use {
     int32_t need;        /* first use in the backward phase, or of what is made again from it */
     int32_t end;         /* last use of all */
     double multiply_adds;
-    bool can, chosen;
+    bool can; /* be chosen, and was not asked yet */
+    bool chosen;
 } store_use;
 
 typedef struct chooser {
@@ -120,14 +121,14 @@ static bool settle_needs(const chooser *c, int32_t *need) {
     return true;
 }
 
-/* Of those that can be and are not chosen, the one with the fewest multiply-adds for a byte. */
+/* Of those that can be chosen, the one with the fewest multiply-adds for a byte. */
 static int32_t cheapest(const chooser *c) {
     int32_t best = -1;
     double least = INFINITY;
     for (int32_t s = 0; s < c->net->n_stores; s++) {
         const store_use *use = &c->stores[s];
         const double cost = use->multiply_adds / (double)c->net->stores[s].sample_bytes;
-        if (use->can && !use->chosen && cost < least) {
+        if (use->can && cost < least) {
             best = s;
             least = cost;
         }
@@ -138,11 +139,9 @@ static int32_t cheapest(const chooser *c) {
 static void choose(chooser *c, int32_t *need) {
     for (int32_t s = cheapest(c); s >= 0; s = cheapest(c)) {
         store_use *use = &c->stores[s];
+        use->can = false;
         use->chosen = use->multiply_adds <= c->budget;
-        if (use->chosen && !settle_needs(c, need)) {
-            use->chosen = false;
-        }
-        use->can = use->chosen; /* or it is not asked again */
+        use->chosen = use->chosen && settle_needs(c, need);
         c->budget -= use->chosen ? use->multiply_adds : 0;
     }
     (void)settle_needs(c, need);

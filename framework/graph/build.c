@@ -95,8 +95,8 @@ static void find_eval_only(lamina__net *net) {
  */
 static bool is_whole(const lamina__net *net, size_t i) {
     const lamina__layer_spec *spec = &net->network->layers[i];
-    bool whole = net->all_whole || is_coupled(net->network, spec);
-    if (!whole && i > 0 && net->eval_only[i]) {
+    bool whole = net->all_whole;
+    if (!whole && i > 0 && net->eval_only[i] && !is_coupled(net->network, spec)) {
         return is_whole(net, i - 1);
     }
     for (size_t k = 0; !whole && k < net->network->count; k++) {
@@ -230,7 +230,7 @@ static lamina_status report(const lamina__layer_spec *spec, lamina__diags *diags
 static lamina_status check_input_types(const lamina__layer_spec *spec, const lamina_shape *in,
                                        lamina_error *error) {
     const uint32_t flags = spec->entry->type->flags;
-    const bool loss = (flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
+    const bool loss = lamina__has_target(spec->entry->type);
     for (int32_t k = 0; k < spec->n_from && (flags & LAMINA_ANY_DTYPE) == 0; k++) {
         const bool target = loss && k == spec->n_from - 1;
         if (in[k].dtype == (target ? LAMINA_I32 : LAMINA_F32)) {
@@ -301,21 +301,6 @@ static lamina_status check_shared(const lamina__net *net, const lamina__layer *l
     return LAMINA_OK;
 }
 
-/* What reads a layer's output must not be the layer of a loss or metric. */
-static lamina_status check_source(const lamina__net *net, const lamina__layer_spec *spec, int32_t k,
-                                  lamina_error *error) {
-    const int32_t from = spec->from[k];
-    const uint32_t flags = from >= 0 ? net->layers[from].instance->type->flags : 0;
-    if ((flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) == 0) {
-        return LAMINA_OK;
-    }
-    return lamina__fail(error, LAMINA_ERROR_SHAPE,
-                        "layer \"%s\" (%s): reads \"%s\", a %s: its output is for the report alone "
-                        "and no layer can read it; name another layer in from",
-                        spec->name, spec->entry->type->name, net->layers[from].spec->name,
-                        flags & LAMINA_IS_LOSS ? "loss" : "metric");
-}
-
 /* Adds layer i to the lists of losses and metrics if it is one. */
 static lamina_status list_loss(lamina__net *net, int32_t i, lamina_error *error) {
     const lamina__layer *layer = &net->layers[i];
@@ -338,25 +323,11 @@ static lamina_status list_loss(lamina__net *net, int32_t i, lamina_error *error)
     return LAMINA_OK;
 }
 
-/* Does a layer read a metric's output? That is an error of its own, and the better one to tell. */
-static bool reads_metric(const lamina__network *network) {
-    for (size_t i = 0; i < network->count; i++) {
-        for (int32_t k = 0; k < network->layers[i].n_from; k++) {
-            const int32_t from = network->layers[i].from[k];
-            if (from >= 0 && (network->layers[from].entry->type->flags & LAMINA_IS_METRIC) != 0) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 /* It is never trained, so it must have nothing to learn, or nothing that it should. */
 static lamina_status check_eval_only(const lamina__net *net, int32_t i, lamina_error *error) {
     const lamina__layer *layer = &net->layers[i];
     const bool learns = layer->instance->n_weights + layer->instance->n_states > 0;
-    if (!layer->eval_only || !learns || layer->frozen || layer->spec->owner != i ||
-        reads_metric(net->network)) {
+    if (!layer->eval_only || !learns || layer->frozen || layer->spec->owner != i) {
         return LAMINA_OK;
     }
     return lamina__fail(error, LAMINA_ERROR_SHAPE,
@@ -380,10 +351,6 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
     const bool training = net->options.training && !layer->eval_only;
     lamina_shape in[LAMINA__MAX_INPUTS];
     for (int32_t k = 0; k < spec->n_from; k++) {
-        status = check_source(net, spec, k, error);
-        if (status != LAMINA_OK) {
-            return status;
-        }
         layer->value_in[k] = value_of(net, spec->from[k], spec->from_output[k]);
         lamina__value *value = &net->values[layer->value_in[k]];
         in[k] = value->shape;
@@ -504,9 +471,8 @@ static lamina_status bind_layer(lamina__net *net, int32_t i, lamina_error *error
 /* Does somebody read output k of layer i, or is it the network's? */
 static bool is_used(const lamina__net *net, int32_t i, int32_t k) {
     const lamina__layer *layer = &net->layers[i];
-    const uint32_t flags = layer->instance->type->flags;
     return net->values[layer->value_out[k]].n_uses > 0 ||
-           (flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0 ||
+           lamina__has_target(layer->instance->type) ||
            (i == net->n_layers - 1 && net->n_losses == 0);
 }
 

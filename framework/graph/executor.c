@@ -211,21 +211,26 @@ static int region_threads(const lamina__net *net) {
     return net->threads < net->shards ? net->threads : net->shards;
 }
 
+/* By all threads, or, on the whole batch, in one call. */
+static void run_work(unit_work *work) {
+    if (work->unit->whole) {
+        mark(work->net, 0);
+        run_lane(work, 0, 0);
+    } else {
+        run_region(work->net, region_threads(work->net), unit_thread, work);
+    }
+}
+
 static void run_unit(lamina__net *net, int32_t u, bool forward, bool backward) {
     unit_work work = {.net = net, .unit = &net->units[u], .forward = forward, .backward = backward};
     const bool idle = work.unit->eval_only && net->phase == LAMINA_TRAIN;
     if (net->failed || (idle && u > 0)) { /* the first one makes the images */
         return;
     }
-    if (!net->units[u].whole) {
-        run_region(net, region_threads(net), unit_thread, &work);
-        return;
-    }
-    if (forward && u == 0 && net->batch->pixels != NULL) {
+    if (work.unit->whole && forward && u == 0 && net->batch->pixels != NULL) {
         run_region(net, net->threads, fill_thread, net);
     }
-    mark(net, 0);
-    run_lane(&work, 0, 0);
+    run_work(&work);
 }
 
 static void set_again(lamina__net *net, int32_t i, int32_t again) {
@@ -243,12 +248,7 @@ static int32_t run_again(lamina__net *net, int32_t n, int32_t u) {
         unit_work work = {.net = net, .unit = &layer, .forward = true, .again = true};
         lamina__net_bind_again(net, i, true);
         set_again(net, i, 1);
-        if (layer.whole) {
-            mark(net, 0);
-            run_lane(&work, 0, 0);
-        } else {
-            run_region(net, region_threads(net), unit_thread, &work);
-        }
+        run_work(&work);
         set_again(net, i, 0);
     }
     return n;

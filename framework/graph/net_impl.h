@@ -185,8 +185,7 @@ lamina_status lamina__net_make(const lamina__network *, const lamina__net_option
 
 /* Does a layer take labels, as a loss or metric? */
 static inline bool lamina__takes_labels(const lamina__layer *layer) {
-    return (layer->instance->type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0 &&
-           layer->instance->in[1].dtype == LAMINA_I32;
+    return lamina__has_target(layer->instance->type) && layer->instance->in[1].dtype == LAMINA_I32;
 }
 
 static inline bool lamina__net_is_stopped(const lamina__net_options *options) {

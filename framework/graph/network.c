@@ -391,8 +391,7 @@ static const lamina__node *map_of(const lamina__node *item) {
 /* What a layer without `from` reads: the layer before it that is neither loss nor metric. */
 static int32_t layer_before(const lamina__network *network, int32_t index) {
     int32_t before = index - 1;
-    while (before >= 0 &&
-           (is_loss(&network->layers[before]) || is_metric(&network->layers[before]))) {
+    while (before >= 0 && lamina__has_target(network->layers[before].entry->type)) {
         before--;
     }
     return before >= 0 ? before : LAMINA__FROM_DATA;
@@ -412,7 +411,7 @@ static void read_inputs(const reader *r, lamina__layer_spec *spec, int32_t index
     } else {
         good = add_input(r, spec, from);
     }
-    const int32_t own = is_loss(spec) || is_metric(spec) ? 1 : 0; /* the target */
+    const int32_t own = lamina__has_target(type) ? 1 : 0; /* the target */
     if (own > 0 && spec->n_from == type->min_in - 1) {
         spec->from[spec->n_from++] = LAMINA__FROM_TARGET;
     }
@@ -430,6 +429,21 @@ static void read_inputs(const reader *r, lamina__layer_spec *spec, int32_t index
                          "layer \"%s\" (%s): takes %d to %d inputs, got %d; name them with from",
                          spec->name, type->name, (int)type->min_in, (int)type->max_in,
                          (int)spec->n_from);
+        }
+    }
+}
+
+/* The output of a loss or metric is the report's. */
+static void check_readable(const reader *r, const lamina__layer_spec *spec) {
+    for (int32_t k = 0; k < spec->n_from; k++) {
+        const lamina__layer_spec *from =
+            spec->from[k] >= 0 ? &r->network->layers[spec->from[k]] : NULL;
+        if (from != NULL && lamina__has_target(from->entry->type)) {
+            lamina__diag(
+                r->diags, spec->node,
+                "layer \"%s\" (%s): reads \"%s\", a %s: its output is for the report alone "
+                "and no layer can read it; name another layer in from",
+                spec->name, spec->entry->type->name, from->name, is_loss(from) ? "loss" : "metric");
         }
     }
 }
@@ -547,6 +561,7 @@ lamina_status lamina__network_read(const lamina__node *list, const lamina__regis
             read_inputs(&r, &network->layers[i], (int32_t)i, list->items[i]);
         }
         for (size_t i = 0; i < list->count; i++) {
+            check_readable(&r, &network->layers[i]);
             check_order(&r, (int32_t)i);
             find_owner(&r, (int32_t)i, map_of(list->items[i]));
         }

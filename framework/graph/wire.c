@@ -222,9 +222,8 @@ static void point_weights(const lamina__net *net, const lamina__layer *layer, in
 
 /* The whole batch's target, for a loss or metric that has the data's. */
 static const lamina_tensor *target_of(const lamina__net *net, const lamina__layer *layer) {
-    const uint32_t flags = layer->instance->type->flags;
-    const bool takes = (flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0 &&
-                       layer->value_in[1] == LAMINA__VALUE_TARGET;
+    const bool takes =
+        lamina__has_target(layer->instance->type) && layer->value_in[1] == LAMINA__VALUE_TARGET;
     return takes ? &net->values[LAMINA__VALUE_TARGET].data.view[net->parts] : NULL;
 }
 

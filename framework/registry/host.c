@@ -299,7 +299,7 @@ static int32_t host_set_multiply_adds(lamina_call *call, double per_sample) {
 static int32_t host_set_ignored_label(lamina_call *call, int64_t label) {
     lamina__instance *instance = call_of(call)->instance;
     int32_t status = check_declaring(call, "an ignored label", false);
-    if (status == LAMINA_OK && (instance->type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) == 0) {
+    if (status == LAMINA_OK && !lamina__has_target(instance->type)) {
         status =
             host_fail(call, LAMINA_ERROR_INTERNAL, "only a loss or a metric can ignore a label");
     }

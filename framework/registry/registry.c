@@ -134,8 +134,7 @@ static lamina_status check_counts(const lamina_layer_type *type, lamina_error *e
         return lamina__fail(error, LAMINA_ERROR_PLUGIN, "n_out is %d, it must be 1 to %d",
                             (int)type->n_out, LAMINA__MAX_OUTPUTS);
     }
-    if ((type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) &&
-        (type->min_in != 2 || type->max_in != 2 || type->n_out != 1)) {
+    if (lamina__has_target(type) && (type->min_in != 2 || type->max_in != 2 || type->n_out != 1)) {
         return lamina__fail(error, LAMINA_ERROR_PLUGIN,
                             "a %s has min_in 2, max_in 2 (prediction and target) and n_out 1, "
                             "this one %d, %d and %d",

@@ -4,6 +4,8 @@
 
 #include "config/params.h"
 
+#include <stdbool.h>
+
 typedef struct lamina__type_entry {
     const lamina_layer_type *type;
     const char *plugin_path; /* of the file it came from; NULL: built-in */
@@ -31,5 +33,10 @@ const lamina__type_entry *lamina__registry_at(const lamina__registry *, size_t i
 const char *lamina__registry_nearest(const lamina__registry *, const char *name);
 
 lamina__table lamina__type_table(const lamina_layer_type *); /* its parameter table */
+
+/* A loss or a metric: input 1 is a target, and nobody reads its output. */
+static inline bool lamina__has_target(const lamina_layer_type *type) {
+    return (type->flags & (LAMINA_IS_LOSS | LAMINA_IS_METRIC)) != 0;
+}
 
 #endif
