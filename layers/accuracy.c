@@ -21,13 +21,8 @@ static const lamina_param params[] = {
      .min = 1,
      .max = 1e9,
      .def = "1"},
-    {.name = "ignore_label",
-     .doc = "Samples with this label do not count; -1: none.",
-     .type = LAMINA_INT,
-     .offset = offsetof(accuracy_config, ignore_label),
-     .min = -1,
-     .max = 2147483647,
-     .def = "-1"},
+    LAMINA__IGNORE_LABEL_PARAM(offsetof(accuracy_config, ignore_label),
+                               "Samples with this label do not count; -1: none."),
 };
 
 typedef struct accuracy {
@@ -42,13 +37,10 @@ static int32_t create(lamina_call *call, const void *config, void **self) {
 
 static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     accuracy *metric = self;
-    const int64_t batch = setup->in[0]->dim[0];
-    const lamina_shape out = {.dtype = LAMINA__REAL_DTYPE, .ndim = 1, .dim = {batch}};
+    const lamina_shape out = {
+        .dtype = LAMINA__REAL_DTYPE, .ndim = 1, .dim = {setup->in[0]->dim[0]}};
     metric->threads = setup->threads;
-    int32_t status = lamina__check_scores(call, setup->in[0], &metric->classes);
-    if (status == LAMINA_OK) {
-        status = lamina__check_labels(call, setup->in[1], batch);
-    }
+    int32_t status = lamina__check_scores_and_labels(call, setup, &metric->classes);
     if (status == LAMINA_OK && metric->config->top > metric->classes) {
         status =
             call->host->fail(call, LAMINA_ERROR_CONFIG,

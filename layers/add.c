@@ -8,6 +8,7 @@
  * takes the first input's memory, and dy becomes its gradient as it lies. */
 #include "layers/parallel.h"
 #include "layers/real.h"
+#include "layers/self.h"
 #include "layers/shape.h"
 
 #include <string.h>
@@ -26,8 +27,7 @@ typedef struct add_kernel {
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
     (void)config;
-    *self = call->host->alloc(call, sizeof(add));
-    return *self != NULL ? LAMINA_OK : call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
+    return lamina__make_self(call, sizeof(add), self);
 }
 
 static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {

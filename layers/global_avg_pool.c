@@ -7,6 +7,7 @@
  */
 #include "layers/parallel.h"
 #include "layers/self.h"
+#include "layers/shape.h"
 #include "layers/sum_rows.h"
 
 #include <string.h>
@@ -27,9 +28,8 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     global_pool *pool = self;
     lamina_shape out = *setup->in[0];
 
-    if (out.ndim != 4) {
-        return call->host->fail(call, LAMINA_ERROR_SHAPE,
-                                "needs image input (N, C, H, W), got %d dimensions", (int)out.ndim);
+    if (lamina__check_image(call, &out) != LAMINA_OK) {
+        return LAMINA_ERROR_SHAPE;
     }
     pool->channels = out.dim[1];
     pool->pixels = out.dim[2] * out.dim[3];

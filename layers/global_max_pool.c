@@ -8,6 +8,7 @@
 #include "layers/parallel.h"
 #include "layers/real.h"
 #include "layers/self.h"
+#include "layers/shape.h"
 
 #include <string.h>
 
@@ -28,9 +29,8 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     global_pool *pool = self;
     lamina_shape out = *setup->in[0];
 
-    if (out.ndim != 4) {
-        return call->host->fail(call, LAMINA_ERROR_SHAPE,
-                                "needs image input (N, C, H, W), got %d dimensions", (int)out.ndim);
+    if (lamina__check_image(call, &out) != LAMINA_OK) {
+        return LAMINA_ERROR_SHAPE;
     }
     if (out.dim[2] > INT32_MAX / out.dim[3]) {
         return call->host->fail(call, LAMINA_ERROR_SHAPE, "the image is too large");

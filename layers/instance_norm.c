@@ -10,6 +10,7 @@
  * Lempitsky 2016; docs/mathematics.md. */
 #include "layers/grouped_norm.h"
 #include "layers/norm.h"
+#include "layers/shape.h"
 
 typedef struct instance_norm_config {
     double eps;
@@ -30,9 +31,8 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     const instance_norm_config *config = norm->config;
     const lamina_shape *in = setup->in[0];
 
-    if (in->ndim != 4) {
-        return call->host->fail(call, LAMINA_ERROR_SHAPE,
-                                "needs image input (N, C, H, W), got %d dimensions", (int)in->ndim);
+    if (lamina__check_image(call, in) != LAMINA_OK) {
+        return LAMINA_ERROR_SHAPE;
     }
     if (in->dim[2] * in->dim[3] == 1) {
         return call->host->fail(call, LAMINA_ERROR_SHAPE,

@@ -7,17 +7,6 @@
 #include "layers/pairs.h"
 
 LAMINA__VECTOR_CLONES
-static void values(const void *config, const lamina_real *x, const lamina_real *t, int64_t first,
-                   lamina_real *l, int64_t n) {
-    (void)config;
-    (void)first;
-    for (int64_t i = 0; i < n; i++) {
-        const lamina_real r = x[i] - t[i];
-        l[i] = r < 0 ? -r : r;
-    }
-}
-
-LAMINA__VECTOR_CLONES
 static void slopes(const void *config, const lamina_real *x, const lamina_real *t, int64_t first,
                    lamina_real scale, int by_target, lamina_real *d, int64_t n) {
     const lamina_real factor = by_target ? -scale : scale;
@@ -30,7 +19,7 @@ static void slopes(const void *config, const lamina_real *x, const lamina_real *
 }
 
 static int32_t forward(const void *self, lamina_call *call, const lamina_io *io) {
-    return LAMINA__REAL_NAME(pairs_run_forward)(self, call, io, values);
+    return LAMINA__REAL_NAME(pairs_run_forward)(self, call, io, LAMINA__REAL_NAME(pairs_distances));
 }
 
 static int32_t backward(const void *self, lamina_call *call, const lamina_io *io) {

@@ -20,6 +20,13 @@ typedef struct lamina__label_config {
     int64_t ignore_label;       /* -1: none */
 } lamina__label_config;
 
+/* field: a row's offset in the layer's config; text: its documentation. */
+#define LAMINA__IGNORE_LABEL_PARAM(field, text)                                                    \
+    {                                                                                              \
+        .name = "ignore_label", .doc = (text), .type = LAMINA_INT, .offset = (field), .min = -1,   \
+        .max = 2147483647, .def = "-1"                                                             \
+    }
+
 /* The two parameters, of a config struct that begins with a lamina__label_config. */
 #define LAMINA__LABEL_PARAMS                                                                       \
     {.name = "class_weights",                                                                      \
@@ -31,11 +38,8 @@ typedef struct lamina__label_config {
      .max = 1e30,                                                                                  \
      .def = "[]",                                                                                  \
      .max_count = 1 << 20},                                                                        \
-    {                                                                                              \
-        .name = "ignore_label", .doc = "Samples with this label count nothing; -1: none.",         \
-        .type = LAMINA_INT, .offset = offsetof(lamina__label_config, ignore_label), .min = -1,     \
-        .max = 2147483647, .def = "-1",                                                            \
-    }
+        LAMINA__IGNORE_LABEL_PARAM(offsetof(lamina__label_config, ignore_label),                   \
+                                   "Samples with this label count nothing; -1: none.")
 
 /* Scores (N, K) or (N, K, 1, 1); K comes back. */
 static inline int32_t lamina__check_scores(lamina_call *call, const lamina_shape *x,
@@ -60,6 +64,14 @@ static inline int32_t lamina__check_labels(lamina_call *call, const lamina_shape
                                 "needs one label for each of the %" PRId64 " samples", batch);
     }
     return LAMINA_OK;
+}
+
+/* Both inputs of a loss or metric of labels. */
+static inline int32_t lamina__check_scores_and_labels(lamina_call *call, const lamina_setup *setup,
+                                                      int64_t *classes) {
+    const int32_t status = lamina__check_scores(call, setup->in[0], classes);
+    return status != LAMINA_OK ? status
+                               : lamina__check_labels(call, setup->in[1], setup->in[0]->dim[0]);
 }
 
 /* The weights fit the classes; tells the host which label to ignore. */

@@ -2,19 +2,8 @@
  * Prediction and target (N, ...) -> (N). The same number as l1_loss. */
 #include "layers/pairs.h"
 
-LAMINA__VECTOR_CLONES
-static void values(const void *config, const lamina_real *x, const lamina_real *t, int64_t first,
-                   lamina_real *l, int64_t n) {
-    (void)config;
-    (void)first;
-    for (int64_t i = 0; i < n; i++) {
-        const lamina_real r = x[i] - t[i];
-        l[i] = r < 0 ? -r : r;
-    }
-}
-
 static int32_t forward(const void *self, lamina_call *call, const lamina_io *io) {
-    return LAMINA__REAL_NAME(pairs_run_forward)(self, call, io, values);
+    return LAMINA__REAL_NAME(pairs_run_forward)(self, call, io, LAMINA__REAL_NAME(pairs_distances));
 }
 
 static const char *const cases[] = {"{input: [4, 5], target: values}",

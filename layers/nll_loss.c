@@ -26,13 +26,10 @@ static int32_t create(lamina_call *call, const void *config, void **self) {
 
 static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     nll_loss *loss = self;
-    const int64_t batch = setup->in[0]->dim[0];
-    const lamina_shape out = {.dtype = LAMINA__REAL_DTYPE, .ndim = 1, .dim = {batch}};
+    const lamina_shape out = {
+        .dtype = LAMINA__REAL_DTYPE, .ndim = 1, .dim = {setup->in[0]->dim[0]}};
     loss->threads = setup->threads;
-    int32_t status = lamina__check_scores(call, setup->in[0], &loss->classes);
-    if (status == LAMINA_OK) {
-        status = lamina__check_labels(call, setup->in[1], batch);
-    }
+    int32_t status = lamina__check_scores_and_labels(call, setup, &loss->classes);
     if (status == LAMINA_OK) {
         status = lamina__check_label_config(call, loss->config, loss->classes);
     }

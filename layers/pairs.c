@@ -209,3 +209,19 @@ int32_t LAMINA__REAL_NAME(pairs_run_backward)(const void *self, lamina_call *cal
     return lamina__spread(call, pairs->threads, io->samples, GRAIN_NUMBERS / pairs->numbers + 1,
                           backward_range, &w);
 }
+
+LAMINA__VECTOR_CLONES
+static void distances(const lamina_real *x, const lamina_real *t, lamina_real *l, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        const lamina_real r = x[i] - t[i];
+        l[i] = r < 0 ? -r : r;
+    }
+}
+
+void LAMINA__REAL_NAME(pairs_distances)(const void *config, const lamina_real *x,
+                                        const lamina_real *t, int64_t first, lamina_real *l,
+                                        int64_t n) {
+    (void)config;
+    (void)first;
+    distances(x, t, l, n);
+}

@@ -40,4 +40,9 @@ int32_t LAMINA__REAL_NAME(pairs_run_forward)(const void *self, lamina_call *, co
 int32_t LAMINA__REAL_NAME(pairs_run_backward)(const void *self, lamina_call *, const lamina_io *,
                                               lamina__pair_slopes *);
 
+/* l = |x - t| */
+void LAMINA__REAL_NAME(pairs_distances)(const void *config, const lamina_real *x,
+                                        const lamina_real *t, int64_t first, lamina_real *l,
+                                        int64_t n);
+
 #endif

@@ -23,6 +23,13 @@ static inline int lamina__same_dims(const lamina_shape *a, const lamina_shape *b
     return same;
 }
 
+static inline int32_t lamina__check_image(lamina_call *call, const lamina_shape *shape) {
+    return shape->ndim == 4 ? LAMINA_OK
+                            : call->host->fail(call, LAMINA_ERROR_SHAPE,
+                                               "needs image input (N, C, H, W), got %d dimensions",
+                                               (int)shape->ndim);
+}
+
 typedef struct lamina__dims_text {
     char text[192];
 } lamina__dims_text;

@@ -14,6 +14,7 @@
  * Shapes: (N, C, H, W) -> (N, C, sH, sW). As torch.nn.Upsample; docs/mathematics.md. */
 #include "layers/resample.h"
 #include "layers/self.h"
+#include "layers/shape.h"
 
 #include <inttypes.h>
 
@@ -94,9 +95,8 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     const lamina_shape *in = setup->in[0];
     int64_t out[2];
 
-    if (in->ndim != 4) {
-        return call->host->fail(call, LAMINA_ERROR_SHAPE,
-                                "needs image input (N, C, H, W), got %d dimensions", (int)in->ndim);
+    if (lamina__check_image(call, in) != LAMINA_OK) {
+        return LAMINA_ERROR_SHAPE;
     }
     for (int axis = 0; axis < 2; axis++) {
         layer->in[axis] = in->dim[2 + axis];

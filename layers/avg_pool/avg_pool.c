@@ -11,6 +11,7 @@
 #include "layers/avg_pool/avg_pool.h"
 #include "layers/parallel.h"
 #include "layers/self.h"
+#include "layers/shape.h"
 #include "layers/window_params.h"
 
 #include <string.h>
@@ -43,9 +44,8 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     const lamina_shape *in = setup->in[0];
     const lamina_int_list dilation = {.count = 1, .word = -1, .value = {1, 1}};
 
-    if (in->ndim != 4) {
-        return call->host->fail(call, LAMINA_ERROR_SHAPE,
-                                "needs image input (N, C, H, W), got %d dimensions", (int)in->ndim);
+    if (lamina__check_image(call, in) != LAMINA_OK) {
+        return LAMINA_ERROR_SHAPE;
     }
     pool->channels = in->dim[1];
     pool->count_include_pad = config->count_include_pad;

@@ -19,19 +19,14 @@
  * the phase of its call, so that a frozen layer can be called with LAMINA_EVAL in training.
  * (N, C, H, W) or (N, C), the same out. Ioffe and Szegedy 2015; docs/mathematics.md. */
 #include "layers/batch_norm/batch_norm.h"
-
-#include <inttypes.h>
+#include "layers/norm.h"
+#include "layers/self.h"
 
 #define FIELD(name) offsetof(lamina__batch_norm_config, name)
 
 static const lamina_param params[] = {
-    {.name = "eps",
-     .doc = "Added to the variance, so that a constant channel is not divided by 0.",
-     .type = LAMINA_REAL,
-     .offset = FIELD(eps),
-     .min = 0,
-     .max = 1e6,
-     .def = "1e-5"},
+    LAMINA__EPS_PARAM(FIELD(eps),
+                      "Added to the variance, so that a constant channel is not divided by 0."),
     {.name = "momentum",
      .doc = "The part of the batch in the running mean and variance.",
      .type = LAMINA_REAL,
@@ -39,37 +34,12 @@ static const lamina_param params[] = {
      .min = 0,
      .max = 1,
      .def = "0.1"},
-    {.name = "affine",
-     .doc = "Whether each channel has a learned weight and bias.",
-     .type = LAMINA_BOOL,
-     .offset = FIELD(affine),
-     .def = "true"},
+    LAMINA__AFFINE_PARAM(FIELD(affine), "Whether each channel has a learned weight and bias.",
+                         "true"),
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
-    lamina__batch_norm *bn = call->host->alloc(call, sizeof *bn);
-    if (bn == NULL) {
-        return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-    }
-    bn->config = config;
-    *self = bn;
-    return LAMINA_OK;
-}
-
-static int32_t add_weights(const lamina__batch_norm *bn, lamina_call *call) {
-    lamina_weight weight = {
-        .struct_size = sizeof weight,
-        .name = "weight",
-        .shape = {.dtype = LAMINA__REAL_DTYPE, .ndim = 1, .dim = {bn->channels}},
-        .init = {.kind = LAMINA_INIT_CONSTANT, .value = 1},
-        .flags = LAMINA_WEIGHT_NO_DECAY};
-    int32_t status = call->host->add_weight(call, &weight);
-    if (status >= 0) {
-        weight.name = "bias";
-        weight.init.value = 0;
-        status = call->host->add_weight(call, &weight);
-    }
-    return status;
+    return lamina__make_self_with(call, config, sizeof(lamina__batch_norm), self);
 }
 
 /* A saved tensor has a part for each sample, and the moments are the batch's: they lie in the parts
@@ -104,7 +74,7 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
         status = call->host->add_state(call, "running_var", &of_channels, 1);
     }
     if (status >= 0 && bn->config->affine) {
-        status = add_weights(bn, call);
+        status = lamina__add_affine(call, (lamina_weight){.shape = of_channels});
     }
     if (status >= 0 && bn->saves) {
         status = add_saved(bn, call, setup);

@@ -13,10 +13,10 @@
  * With groups, input and output channels are cut into that many parts that do not mix.
  * Shapes: (N, I, H, W) -> (N, O, OH, OW). Le Cun et al. 1998; docs/mathematics.md. */
 #include "layers/conv/conv.h"
+#include "layers/filters.h"
 #include "layers/self.h"
+#include "layers/shape.h"
 #include "layers/window_params.h"
-
-#include <inttypes.h>
 
 #define FIELD(name) offsetof(lamina__conv_config, name)
 
@@ -66,12 +66,7 @@ static int32_t add_weights(const lamina__conv *conv, lamina_call *call) {
         status = call->host->add_weight(call, &weight);
     }
     if (status >= 0 && conv->bias) {
-        const lamina_weight bias = {.struct_size = sizeof bias,
-                                    .name = "bias",
-                                    .shape = {.dtype = LAMINA__REAL_DTYPE, .ndim = 1, .dim = {out}},
-                                    .init = {.kind = LAMINA_INIT_CONSTANT},
-                                    .flags = LAMINA_WEIGHT_NO_DECAY};
-        status = call->host->add_weight(call, &bias);
+        status = lamina__add_bias(call, out);
     }
     return status < 0 ? status : LAMINA_OK;
 }
@@ -81,28 +76,24 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     const lamina__conv_config *config = conv->config;
     const lamina_shape *in = setup->in[0];
 
-    if (in->ndim != 4) {
-        return call->host->fail(call, LAMINA_ERROR_SHAPE,
-                                "needs image input (N, C, H, W), got %d dimensions", (int)in->ndim);
+    if (lamina__check_image(call, in) != LAMINA_OK) {
+        return LAMINA_ERROR_SHAPE;
     }
     conv->in_channels = in->dim[1];
     conv->out_channels = config->filters;
     conv->groups = config->groups;
     conv->bias = config->bias;
     conv->threads = setup->threads;
-    if (conv->in_channels % conv->groups != 0 || conv->out_channels % conv->groups != 0) {
-        return call->host->fail(call, LAMINA_ERROR_SHAPE,
-                                "groups %" PRId64 " must divide the %" PRId64
-                                " input channels and the %" PRId64 " filters",
-                                conv->groups, conv->in_channels, conv->out_channels);
+    int32_t status = lamina__check_groups(call, conv->groups, in->dim[1], config->filters);
+    if (status == LAMINA_OK) {
+        status =
+            LAMINA__REAL_NAME(window_setup)(call,
+                                            &(lamina__window_config){.kernel = &config->kernel,
+                                                                     .stride = &config->stride,
+                                                                     .padding = &config->padding,
+                                                                     .dilation = &config->dilation},
+                                            in, &conv->window);
     }
-    int32_t status =
-        LAMINA__REAL_NAME(window_setup)(call,
-                                        &(lamina__window_config){.kernel = &config->kernel,
-                                                                 .stride = &config->stride,
-                                                                 .padding = &config->padding,
-                                                                 .dilation = &config->dilation},
-                                        in, &conv->window);
     if (status == LAMINA_OK) {
         status = add_weights(conv, call);
     }

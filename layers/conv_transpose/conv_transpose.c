@@ -18,10 +18,10 @@
  * Shapes: (N, I, H, W) -> (N, O, OH, OW); weight (I, O/groups, KH, KW), as in PyTorch. Zeiler et
  * al. 2010, Dumoulin and Visin 2016; docs/mathematics.md. */
 #include "layers/conv_transpose/conv_transpose.h"
+#include "layers/filters.h"
 #include "layers/self.h"
+#include "layers/shape.h"
 #include "layers/window_params.h"
-
-#include <inttypes.h>
 
 #define FIELD(name) offsetof(lamina__conv_transpose_config, name)
 
@@ -80,13 +80,7 @@ static int32_t add_weights(const lamina__conv_transpose *layer, lamina_call *cal
         status = call->host->add_weight(call, &weight);
     }
     if (status >= 0 && layer->bias) {
-        const lamina_weight bias = {
-            .struct_size = sizeof bias,
-            .name = "bias",
-            .shape = {.dtype = LAMINA__REAL_DTYPE, .ndim = 1, .dim = {conv->in_channels}},
-            .init = {.kind = LAMINA_INIT_CONSTANT},
-            .flags = LAMINA_WEIGHT_NO_DECAY};
-        status = call->host->add_weight(call, &bias);
+        status = lamina__add_bias(call, conv->in_channels);
     }
     return status < 0 ? status : LAMINA_OK;
 }
@@ -97,28 +91,24 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     lamina__conv *conv = &layer->conv;
     const lamina_shape *in = setup->in[0];
 
-    if (in->ndim != 4) {
-        return call->host->fail(call, LAMINA_ERROR_SHAPE,
-                                "needs image input (N, C, H, W), got %d dimensions", (int)in->ndim);
+    if (lamina__check_image(call, in) != LAMINA_OK) {
+        return LAMINA_ERROR_SHAPE;
     }
     layer->bias = config->bias;
     *conv = (lamina__conv){.in_channels = config->filters,
                            .out_channels = in->dim[1],
                            .groups = config->groups,
                            .threads = setup->threads};
-    if (conv->in_channels % conv->groups != 0 || conv->out_channels % conv->groups != 0) {
-        return call->host->fail(call, LAMINA_ERROR_SHAPE,
-                                "groups %" PRId64 " must divide the %" PRId64
-                                " input channels and the %" PRId64 " filters",
-                                conv->groups, conv->out_channels, conv->in_channels);
+    int32_t status = lamina__check_groups(call, conv->groups, in->dim[1], config->filters);
+    if (status == LAMINA_OK) {
+        status = LAMINA__REAL_NAME(window_setup_transposed)(
+            call,
+            &(lamina__window_config){.kernel = &config->kernel,
+                                     .stride = &config->stride,
+                                     .padding = &config->padding,
+                                     .dilation = &config->dilation},
+            &config->output_padding, in, &conv->window);
     }
-    int32_t status = LAMINA__REAL_NAME(window_setup_transposed)(
-        call,
-        &(lamina__window_config){.kernel = &config->kernel,
-                                 .stride = &config->stride,
-                                 .padding = &config->padding,
-                                 .dilation = &config->dilation},
-        &config->output_padding, in, &conv->window);
     if (status == LAMINA_OK) {
         status = add_weights(layer, call);
     }

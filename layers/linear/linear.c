@@ -10,6 +10,7 @@
  * columns of W in checkpoints; in memory it is H, W, C, and so are the rows of W there: the product
  * runs over both as they lie. docs/mathematics.md. */
 #include "layers/linear/linear.h"
+#include "layers/filters.h"
 #include "layers/matmul.h"
 #include "layers/parallel.h"
 #include "layers/self.h"
@@ -55,13 +56,7 @@ static int32_t add_weights(const lamina__linear *linear, lamina_call *call,
     }
     int32_t status = call->host->add_weight(call, &weight);
     if (status >= 0 && linear->bias) {
-        const lamina_weight bias = {
-            .struct_size = sizeof bias,
-            .name = "bias",
-            .shape = {.dtype = LAMINA__REAL_DTYPE, .ndim = 1, .dim = {linear->units}},
-            .init = {.kind = LAMINA_INIT_CONSTANT},
-            .flags = LAMINA_WEIGHT_NO_DECAY};
-        status = call->host->add_weight(call, &bias);
+        status = lamina__add_bias(call, linear->units);
     }
     return status < 0 ? status : LAMINA_OK;
 }

@@ -11,6 +11,7 @@
 #include "layers/max_pool/max_pool.h"
 #include "layers/parallel.h"
 #include "layers/self.h"
+#include "layers/shape.h"
 #include "layers/window_params.h"
 
 #include <string.h>
@@ -53,9 +54,8 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     const lamina__max_pool_config *config = pool->config;
     const lamina_shape *in = setup->in[0];
 
-    if (in->ndim != 4) {
-        return call->host->fail(call, LAMINA_ERROR_SHAPE,
-                                "needs image input (N, C, H, W), got %d dimensions", (int)in->ndim);
+    if (lamina__check_image(call, in) != LAMINA_OK) {
+        return LAMINA_ERROR_SHAPE;
     }
     if (in->dim[2] > INT32_MAX / in->dim[3]) {
         return call->host->fail(call, LAMINA_ERROR_SHAPE, "the image is too large");
