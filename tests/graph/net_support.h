@@ -401,6 +401,23 @@ static inline test_net test_net_make(const char *layers, const lamina__net_optio
     return t;
 }
 
+/* Six by six pixels of two channels in batches of ten, five classes. */
+enum { TEST_PIXELS = 2 * 6 * 6, TEST_CLASSES = 5, TEST_BATCH = 10 };
+
+static inline lamina__net_options test_net_options(int threads, int shards) {
+    return (lamina__net_options){.channels = 2,
+                                 .height = 6,
+                                 .width = 6,
+                                 .batch = TEST_BATCH,
+                                 .partial = {7, 3},
+                                 .classes = TEST_CLASSES,
+                                 .threads = threads,
+                                 .shards = shards,
+                                 .training = true,
+                                 .kernels = "reference",
+                                 .seed = 7};
+}
+
 static inline void test_net_free(test_net *t) {
     lamina__net_free(t->net);
     lamina__network_free(&t->network);

@@ -2,8 +2,6 @@
 #include "graph/net_impl.h"
 #include "net_support.h"
 
-enum { PIXELS = 2 * 6 * 6, CLASSES = 5, BATCH = 10 };
-
 /* Blocks as in residual networks: convolution, a layer that couples the batch, activation. */
 static const char *const blocks = "- conv: {name: a, filters: 8, kernel: 3, padding: 1}\n"
                                   "- test_center: {name: ca}\n"
@@ -28,19 +26,9 @@ static const char *const blocks = "- conv: {name: a, filters: 8, kernel: 3, padd
                                   "- softmax_loss\n";
 
 static test_net make_of(const char *layers, int threads, int shards, bool recompute, double share) {
-    const lamina__net_options options = {.channels = 2,
-                                         .height = 6,
-                                         .width = 6,
-                                         .batch = BATCH,
-                                         .partial = {7},
-                                         .classes = CLASSES,
-                                         .threads = threads,
-                                         .shards = shards,
-                                         .training = true,
-                                         .recompute = recompute,
-                                         .recompute_share = share,
-                                         .kernels = "reference",
-                                         .seed = 7};
+    lamina__net_options options = test_net_options(threads, shards);
+    options.recompute = recompute;
+    options.recompute_share = share;
     return test_net_make(layers, &options);
 }
 
@@ -55,7 +43,7 @@ static void run(test_net *t, double losses[8]) {
         test_descent descent = {lamina__net_weight_block(t->net), NULL, 0.1f};
         lamina__result result = {0};
         lamina_error error = {0};
-        test_batch_fill(&b, i % 3 == 2 ? 7 : BATCH, PIXELS, CLASSES, (uint64_t)i);
+        test_batch_fill(&b, i % 3 == 2 ? 7 : TEST_BATCH, TEST_PIXELS, TEST_CLASSES, (uint64_t)i);
         const lamina_status status = i == 4
                                          ? lamina__net_evaluate(t->net, &b.batch, &result, &error)
                                          : lamina__net_train_step(t->net, &b.batch, i, test_update,
@@ -151,8 +139,8 @@ static size_t activations(bool recompute, double share) {
 static void needs_less_memory(void) {
     const size_t kept = activations(false, 0), norms = activations(true, 0),
                  all = activations(true, 1);
-    CU_ASSERT(norms < 0.65 * (double)kept);
-    CU_ASSERT(all < 0.65 * (double)norms);
+    CU_ASSERT((double)norms < 0.65 * (double)kept);
+    CU_ASSERT((double)all < 0.65 * (double)norms);
 }
 
 /* Multiply-adds are spent where they are allowed, and no more of them. */

@@ -3,28 +3,12 @@
 
 #include "train/optimizer.h"
 
-enum { PIXELS = 2 * 6 * 6, CLASSES = 5, BATCH = 10 };
-
-static lamina__net_options options_for(int threads) {
-    return (lamina__net_options){.channels = 2,
-                                 .height = 6,
-                                 .width = 6,
-                                 .batch = BATCH,
-                                 .partial = {7},
-                                 .classes = CLASSES,
-                                 .threads = threads,
-                                 .shards = threads,
-                                 .training = true,
-                                 .kernels = "reference",
-                                 .seed = 7};
-}
-
 /* A step of plain descent; gradient may be NULL. Returns the loss. */
 static double step(test_net *t, test_batch *b, float *gradient, float rate) {
     test_descent descent = {lamina__net_weight_block(t->net), gradient, rate};
     lamina__result result = {0};
     lamina_error error = {0};
-    test_batch_fill(b, BATCH, PIXELS, CLASSES, 3);
+    test_batch_fill(b, TEST_BATCH, TEST_PIXELS, TEST_CLASSES, 3);
     CU_ASSERT_EQUAL(
         lamina__net_train_step(t->net, &b->batch, 0, test_update, &descent, &result, &error),
         LAMINA_OK);
@@ -44,7 +28,7 @@ static const char *const sharing =
     "- softmax_loss\n";
 
 static void shared_weights_are_one(void) {
-    const lamina__net_options options = options_for(2);
+    const lamina__net_options options = test_net_options(2, 2);
     test_net t = test_net_make(sharing, &options);
     TEST_TEXT(test_net_error(&t), "");
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
@@ -58,7 +42,7 @@ static void shared_weights_are_one(void) {
 static void shared_gradient_is_the_slope(void) {
     for (int threads = 1; threads <= 2; threads++) {
         static test_batch b;
-        const lamina__net_options options = options_for(threads);
+        const lamina__net_options options = test_net_options(threads, threads);
         test_net t = test_net_make(sharing, &options);
         CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
         const int64_t floats = lamina__net_weight_floats(t.net);
@@ -95,7 +79,7 @@ static void shared_layers_are_called_alike(void) {
     };
     const lamina__plan_record plan = {.shards = 2, .kernels = layers, .count = 3};
     static test_batch b;
-    lamina__net_options options = options_for(2);
+    lamina__net_options options = test_net_options(2, 2);
     test_net apart = test_net_make(sharing, &options);
     options.recorded = &plan;
     test_net whole = test_net_make(sharing, &options);
@@ -136,7 +120,7 @@ static void shared_with_a_coupled_layer(void) {
     in_place.name = "test_scale";
     in_place.flags = LAMINA_IN_PLACE;
     test_more_types = types;
-    const lamina__net_options options = options_for(2);
+    const lamina__net_options options = test_net_options(2, 2);
     test_net t = test_net_make(layers, &options);
     test_more_types = NULL;
     TEST_TEXT(test_net_error(&t), "");
@@ -184,7 +168,7 @@ static void wrong_sharing_is_named(void) {
          "- conv: {name: y, filters: 2, kernel: 1, bias: false, share: x}\n",
          "cannot share with \"x\": the weight \"bias\" is not the same"},
     };
-    lamina__net_options options = options_for(1);
+    lamina__net_options options = test_net_options(1, 1);
     options.training = false;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         test_net t = test_net_make(cases[i].layers, &options);
@@ -220,7 +204,7 @@ static void frozen_stays(void) {
                                       "- linear: {name: fc, units: 5, frozen: true}\n"
                                       "- softmax_loss\n";
     static test_batch b;
-    const lamina__net_options options = options_for(2);
+    const lamina__net_options options = test_net_options(2, 2);
     test_net t = test_net_make(layers, &options);
     TEST_TEXT(test_net_error(&t), "");
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
@@ -250,7 +234,7 @@ static void frozen_stays(void) {
 
 /* It has no gradient in memory. */
 static void frozen_needs_less_memory(void) {
-    const lamina__net_options options = options_for(2);
+    const lamina__net_options options = test_net_options(2, 2);
     test_net learning = test_net_make("- linear: {units: 50}\n- linear: {units: 5}\n"
                                       "- softmax_loss\n",
                                       &options);
@@ -259,7 +243,7 @@ static void frozen_needs_less_memory(void) {
                                     &options);
     CU_ASSERT_PTR_NOT_NULL_FATAL(learning.net);
     CU_ASSERT_PTR_NOT_NULL_FATAL(frozen.net);
-    CU_ASSERT(lamina__net_memory(frozen.net).gradients + 2 * 50 * PIXELS * sizeof(float) <=
+    CU_ASSERT(lamina__net_memory(frozen.net).gradients + 2 * 50 * TEST_PIXELS * sizeof(float) <=
               lamina__net_memory(learning.net).gradients);
     test_net_free(&learning);
     test_net_free(&frozen);
@@ -268,7 +252,7 @@ static void frozen_needs_less_memory(void) {
 /* Weights that were loaded are packed anew, also those of a frozen layer. */
 static void frozen_weights_can_be_loaded(void) {
     static test_batch b;
-    const lamina__net_options options = options_for(1);
+    const lamina__net_options options = test_net_options(1, 1);
     test_net t = test_net_make("- test_pack: {name: p, frozen: true}\n- linear: {units: 5}\n"
                                "- softmax_loss\n",
                                &options);
@@ -294,7 +278,7 @@ static void scales_are_applied(void) {
         "- test_add: {from: [plain, scaled]}\n"
         "- softmax_loss\n";
     static test_batch b;
-    const lamina__net_options options = options_for(1);
+    const lamina__net_options options = test_net_options(1, 1);
     test_net t = test_net_make(layers, &options);
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
     lamina__doc *doc = NULL;

@@ -64,22 +64,6 @@ static const char *const smooth = "- conv: {name: a, filters: 4, kernel: 3, padd
                                   "- linear: {name: fc, units: 5}\n"
                                   "- softmax_loss: {name: loss}\n";
 
-static lamina__net_options options_for(int threads, int shards) {
-    return (lamina__net_options){.channels = 2,
-                                 .height = 6,
-                                 .width = 6,
-                                 .batch = 10,
-                                 .partial = {7, 3},
-                                 .classes = 5,
-                                 .threads = threads,
-                                 .shards = shards,
-                                 .training = true,
-                                 .kernels = "reference",
-                                 .seed = 7};
-}
-
-enum { PIXELS = 2 * 6 * 6 };
-
 static char reference_kernel[] = "reference";
 
 /* The gradient of one step on a batch of n, and the loss; weights stay. */
@@ -88,7 +72,7 @@ static float *gradient_of(test_net *t, test_batch *b, int64_t n, lamina__result 
     float *gradient = lamina__calloc((size_t)floats, sizeof *gradient);
     test_descent descent = {lamina__net_weight_block(t->net), gradient, 0};
     lamina_error error = {0};
-    test_batch_fill(b, n, PIXELS, 5, 3);
+    test_batch_fill(b, n, TEST_PIXELS, 5, 3);
     CU_ASSERT_EQUAL(
         lamina__net_train_step(t->net, &b->batch, 0, test_update, &descent, result, &error),
         LAMINA_OK);
@@ -112,11 +96,11 @@ static void compare_cuts(const char *layers, const char *const *whole) {
                                   {2, 2, 2, 0}, {2, 2, 4, 1}, {2, 3, 3, 0}, {1, 1, 10, 0}};
     static const int64_t sizes[] = {10, 7, 3, 10};
     static test_batch b;
-    const lamina__net_options one = options_for(1, 1);
+    const lamina__net_options one = test_net_options(1, 1);
     test_net base = test_net_make(layers, &one);
     TEST_TEXT(test_net_error(&base), "");
     for (size_t c = 0; c < sizeof cuts / sizeof cuts[0] && base.net != NULL; c++) {
-        lamina__net_options options = options_for(cuts[c][0], cuts[c][1]);
+        lamina__net_options options = test_net_options(cuts[c][0], cuts[c][1]);
         options.slices = cuts[c][2];
         options.keep_all = cuts[c][3];
         lamina__recorded_kernel kernels[8] = {{0}};
@@ -189,7 +173,7 @@ static void whole_layers_have_one_gradient(void) {
     const lamina__plan_record record = {.shards = 5, .kernels = &kernel, .count = 1};
     size_t gradients[2];
     for (int k = 0; k < 2; k++) {
-        lamina__net_options options = options_for(2, 5);
+        lamina__net_options options = test_net_options(2, 5);
         options.recorded = k == 0 ? NULL : &record;
         test_net t = test_net_make(plain, &options);
         CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
@@ -213,7 +197,7 @@ static void slices_where_they_can_be(void) {
                  {&plain, 2, 3, 100, 3},  {&sliceable, 2, 2, 2, 2}, {&branched, 2, 2, 3, 3},
                  {&branched, 1, 1, 4, 4}, {&plain, 2, 2, 0, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        lamina__net_options options = options_for(cases[i].threads, cases[i].shards);
+        lamina__net_options options = test_net_options(cases[i].threads, cases[i].shards);
         options.slices = cases[i].slices;
         test_net t = test_net_make(*cases[i].layers, &options);
         CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
@@ -226,7 +210,7 @@ static void slices_where_they_can_be(void) {
 static void slices_need_less_memory(void) {
     size_t activations[2];
     for (int k = 0; k < 2; k++) {
-        lamina__net_options options = options_for(1, 1);
+        lamina__net_options options = test_net_options(1, 1);
         options.batch = 1000; /* more than the scratch of a call */
         options.slices = k == 0 ? 1 : 5;
         test_net t = test_net_make(plain, &options);
@@ -245,7 +229,7 @@ static void recorded_slices_are_kept(void) {
     int64_t floats = 0;
     for (int k = 0; k < 2; k++) {
         lamina__result result;
-        lamina__net_options options = options_for(2, 2);
+        lamina__net_options options = test_net_options(2, 2);
         options.slices = k == 0 ? 3 : 1;
         options.recorded = k == 0 ? NULL : &record;
         test_net t = test_net_make(plain, &options);
@@ -263,10 +247,10 @@ static void recorded_slices_are_kept(void) {
 /* The whole net against finite differences of its loss, weight by weight. */
 static void gradient_is_the_slope(void) {
     static test_batch b;
-    const lamina__net_options options = options_for(2, 2);
+    const lamina__net_options options = test_net_options(2, 2);
     test_net t = test_net_make(smooth, &options);
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
-    test_batch_fill(&b, 10, PIXELS, 5, 3);
+    test_batch_fill(&b, 10, TEST_PIXELS, 5, 3);
     test_net_slope(&t, &b, 5);
     test_net_free(&t);
 }
@@ -274,7 +258,7 @@ static void gradient_is_the_slope(void) {
 /* Sharing memory and working in place changes no bit: ten steps against a net that keeps all. */
 static void compare_memory_plans(const char *layers, int slices, const char *kernels) {
     static test_batch b;
-    lamina__net_options options = options_for(2, 2);
+    lamina__net_options options = test_net_options(2, 2);
     options.kernels = kernels;
     options.slices = slices;
     test_net small = test_net_make(layers, &options);
@@ -285,7 +269,7 @@ static void compare_memory_plans(const char *layers, int slices, const char *ker
     CU_ASSERT(lamina__net_memory(small.net).activations <
               lamina__net_memory(large.net).activations);
     for (int64_t step = 0; step < 10; step++) {
-        test_batch_fill(&b, step % 3 == 2 ? 7 : 10, PIXELS, 5, (uint64_t)step);
+        test_batch_fill(&b, step % 3 == 2 ? 7 : 10, TEST_PIXELS, 5, (uint64_t)step);
         test_net *nets[2] = {&small, &large};
         for (int k = 0; k < 2; k++) {
             lamina__result result;
@@ -378,7 +362,7 @@ static void fused_relu(void) {
 
     static const int32_t expected[] = {0, 1, 0, 1, 0, 0, 0, 0, 0};
     for (int keep_all = 0; keep_all < 2; keep_all++) {
-        lamina__net_options options = options_for(2, 2);
+        lamina__net_options options = test_net_options(2, 2);
         options.kernels = "winograd";
         options.keep_all = keep_all;
         test_net t = test_net_make(layers, &options);
@@ -393,7 +377,7 @@ static void fused_relu(void) {
     for (int k = 0; k < 4; k++) {
         const int keep_all = k % 2;
         const int32_t *both = k < 2 ? normed_expected : clipped_expected;
-        lamina__net_options options = options_for(2, 2);
+        lamina__net_options options = test_net_options(2, 2);
         options.kernels = NULL;
         options.keep_all = keep_all;
         test_net t = test_net_make(k < 2 ? normed : clipped, &options);
@@ -419,7 +403,7 @@ static void compare_threads(const char *layers, int shards, int slices) {
     int64_t floats = 0;
     for (int k = 0; k < 3; k++) {
         lamina__result result;
-        lamina__net_options options = options_for(k + 1, shards);
+        lamina__net_options options = test_net_options(k + 1, shards);
         options.slices = slices;
         test_net t = test_net_make(layers, &options);
         CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
@@ -442,10 +426,10 @@ static void threads_change_nothing(void) {
 
 static void learns(void) {
     static test_batch b;
-    const lamina__net_options options = options_for(2, 2);
+    const lamina__net_options options = test_net_options(2, 2);
     test_net t = test_net_make(plain, &options);
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
-    test_batch_fill(&b, 10, PIXELS, 5, 1);
+    test_batch_fill(&b, 10, TEST_PIXELS, 5, 1);
     lamina__result first, result;
     test_descent descent = {lamina__net_weight_block(t.net), NULL, 0.2f};
     lamina__net_evaluate(t.net, &b.batch, &first, NULL);
@@ -468,7 +452,7 @@ static void predictions_are_the_largest(void) {
     };
     static const int32_t expected[8] = {0, 4, 1, 0, 0, 2, -1, -1};
     static test_batch b;
-    lamina__net_options options = options_for(2, 2);
+    lamina__net_options options = test_net_options(2, 2);
     options.channels = 5;
     options.height = options.width = 1;
     options.training = false;
@@ -487,7 +471,7 @@ static void predictions_are_the_largest(void) {
 
 static void a_step_allocates_nothing(void) {
     static test_batch b;
-    lamina__net_options options = options_for(2, 2);
+    lamina__net_options options = test_net_options(2, 2);
     options.kernels = NULL;
     test_net t = test_net_make(branched, &options);
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
@@ -495,7 +479,7 @@ static void a_step_allocates_nothing(void) {
     test_descent descent = {lamina__net_weight_block(t.net), NULL, 0.01f};
     const uint64_t before = lamina__alloc_count().calls;
     for (int64_t step = 0; step < 20; step++) {
-        test_batch_fill(&b, step % 4 == 3 ? 3 : 10, PIXELS, 5, (uint64_t)step);
+        test_batch_fill(&b, step % 4 == 3 ? 3 : 10, TEST_PIXELS, 5, (uint64_t)step);
         CU_ASSERT_EQUAL(
             lamina__net_train_step(t.net, &b.batch, step, test_update, &descent, &result, NULL),
             LAMINA_OK);
@@ -508,16 +492,16 @@ static void a_step_allocates_nothing(void) {
 
 static void check_numeric_failure(int slices) {
     static test_batch b;
-    lamina__net_options options = options_for(2, 2);
+    lamina__net_options options = test_net_options(2, 2);
     options.slices = slices;
     test_net t = test_net_make(plain, &options);
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
     lamina__result result;
     lamina_error error = {0};
     test_descent descent = {lamina__net_weight_block(t.net), NULL, 0.1f};
-    test_batch_fill(&b, 10, PIXELS, 5, 1);
+    test_batch_fill(&b, 10, TEST_PIXELS, 5, 1);
 
-    b.images[4 * PIXELS + 1] = INFINITY;
+    b.images[4 * TEST_PIXELS + 1] = INFINITY;
     CU_ASSERT_EQUAL(
         lamina__net_train_step(t.net, &b.batch, 36, test_update, &descent, &result, &error),
         LAMINA_ERROR_NUMERIC);
@@ -526,7 +510,7 @@ static void check_numeric_failure(int slices) {
     TEST_TEXT(error.layer, "a");
 
     /* The failed step left the weights and the gradients as they were. */
-    test_batch_fill(&b, 10, PIXELS, 5, 1);
+    test_batch_fill(&b, 10, TEST_PIXELS, 5, 1);
     CU_ASSERT_EQUAL(
         lamina__net_train_step(t.net, &b.batch, 36, test_update, &descent, &result, NULL),
         LAMINA_OK);
@@ -556,12 +540,12 @@ static void numeric_failure_is_named(void) {
 
 static void failed_repacking_is_tried_again(void) {
     static test_batch b;
-    const lamina__net_options options = options_for(2, 2);
+    const lamina__net_options options = test_net_options(2, 2);
     test_net t = test_net_make(branched, &options);
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
     lamina__result result, expected;
     lamina_error error = {0};
-    test_batch_fill(&b, 10, PIXELS, 5, 1);
+    test_batch_fill(&b, 10, TEST_PIXELS, 5, 1);
     lamina__net_evaluate(t.net, &b.batch, &expected, NULL);
     lamina__net_weights_changed(t.net);
     test_pack_fails = true;
@@ -577,7 +561,7 @@ static void failed_repacking_is_tried_again(void) {
 }
 
 static void failing_allocations_are_clean(void) {
-    const lamina__net_options options = options_for(2, 2);
+    const lamina__net_options options = test_net_options(2, 2);
     for (long k = 1; k < 4000; k++) {
         test_fail_allocation(k);
         test_net t = test_net_make(branched, &options);
@@ -617,7 +601,7 @@ static void wrong_shapes_are_named(void) {
         {"- linear: {units: 5, init: {wait: he}}\n- softmax_loss\n",
          "net.yaml:1:29: error: layer \"linear1\" (linear): has no weight \"wait\""},
     };
-    const lamina__net_options options = options_for(1, 1);
+    const lamina__net_options options = test_net_options(1, 1);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         test_net t = test_net_make(cases[i].layers, &options);
         CU_ASSERT_PTR_NULL(t.net);
@@ -634,7 +618,7 @@ static void initialisers_are_followed(void) {
         "- linear: {name: n, units: 200, init: {weight: {type: normal, value: 0.3}}}\n"
         "- linear: {name: c, units: 5, init: {weight: {type: constant, value: 0.25}}}\n"
         "- softmax_loss\n";
-    const lamina__net_options options = options_for(1, 1);
+    const lamina__net_options options = test_net_options(1, 1);
     test_net t = test_net_make(layers, &options);
     TEST_TEXT(test_net_error(&t), "");
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);

@@ -2,8 +2,6 @@
  * finite differences, and that memory plans, cuts and threads change nothing. */
 #include "net_support.h"
 
-enum { PIXELS = 2 * 6 * 6, CLASSES = 5, BATCH = 10 };
-
 /* Values that two, three and four layers read; a residual, a gate for each channel (squeeze and
  * excitation), outputs that meet as images and as rows; nothing with a corner. */
 static const char *const smooth = "- conv: {name: a, filters: 4, kernel: 3, padding: 1}\n"
@@ -54,20 +52,6 @@ static const char *const residual = "- conv: {name: a, filters: 4, kernel: 3, pa
                                     "- linear: {name: out, units: 5}\n"
                                     "- softmax_loss: {name: loss}\n";
 
-static lamina__net_options options_for(int threads, int shards) {
-    return (lamina__net_options){.channels = 2,
-                                 .height = 6,
-                                 .width = 6,
-                                 .batch = BATCH,
-                                 .partial = {7},
-                                 .classes = CLASSES,
-                                 .threads = threads,
-                                 .shards = shards,
-                                 .training = true,
-                                 .kernels = "reference",
-                                 .seed = 7};
-}
-
 static test_net make(const char *layers, const lamina__net_options *options) {
     test_net t = test_net_make(layers, options);
     TEST_TEXT(test_net_error(&t), "");
@@ -81,7 +65,8 @@ static double train(test_net *t, int64_t steps) {
     lamina__result result = {0};
     test_descent descent = {lamina__net_weight_block(t->net), NULL, 0.05f};
     for (int64_t step = 0; step < steps; step++) {
-        test_batch_fill(&b, step % 3 == 2 ? 7 : BATCH, PIXELS, CLASSES, (uint64_t)step);
+        test_batch_fill(&b, step % 3 == 2 ? 7 : TEST_BATCH, TEST_PIXELS, TEST_CLASSES,
+                        (uint64_t)step);
         CU_ASSERT_EQUAL(
             lamina__net_train_step(t->net, &b.batch, step, test_update, &descent, &result, NULL),
             LAMINA_OK);
@@ -103,15 +88,15 @@ static double apart(const test_net *a, const test_net *b) {
 
 static void gradient_is_the_slope(void) {
     static test_batch b;
-    test_batch_fill(&b, BATCH, PIXELS, CLASSES, 3);
+    test_batch_fill(&b, TEST_BATCH, TEST_PIXELS, TEST_CLASSES, 3);
     for (int threads = 1; threads <= 2; threads++) {
-        const lamina__net_options options = options_for(threads, threads);
+        const lamina__net_options options = test_net_options(threads, threads);
         test_net t = make(smooth, &options);
         test_net_slope(&t, &b, 5);
         test_net_free(&t);
     }
     /* One shard: every layer on the whole batch, kernels share the threads. */
-    const lamina__net_options whole = options_for(2, 1);
+    const lamina__net_options whole = test_net_options(2, 1);
     test_net t = make(smooth, &whole);
     test_net_slope(&t, &b, 11);
     test_net_free(&t);
@@ -122,7 +107,7 @@ static void memory_plan_changes_nothing(void) {
     static const char *const *const nets[] = {&smooth, &residual};
     for (int k = 0; k < 2; k++) {
         for (int slices = 1; slices <= 3; slices += 2) {
-            lamina__net_options options = options_for(2, 2);
+            lamina__net_options options = test_net_options(2, 2);
             options.slices = slices;
             test_net small = make(*nets[k], &options);
             options.keep_all = true;
@@ -143,11 +128,11 @@ static void cuts_and_threads_change_nothing(void) {
     static const int cuts[][3] = {{2, 1, 1}, {1, 2, 1}, {2, 2, 1},
                                   {3, 4, 1}, {2, 2, 3}, {1, 10, 1}};
     for (int k = 0; k < 2; k++) {
-        const lamina__net_options one = options_for(1, 1);
+        const lamina__net_options one = test_net_options(1, 1);
         test_net base = make(*nets[k], &one);
         train(&base, 6);
         for (size_t c = 0; c < sizeof cuts / sizeof cuts[0]; c++) {
-            lamina__net_options options = options_for(cuts[c][0], cuts[c][1]);
+            lamina__net_options options = test_net_options(cuts[c][0], cuts[c][1]);
             options.slices = cuts[c][2];
             test_net t = make(*nets[k], &options);
             train(&t, 6);
@@ -157,7 +142,7 @@ static void cuts_and_threads_change_nothing(void) {
         test_net_free(&base);
     }
     for (int k = 0; k < 2; k++) { /* to the bit, where the cut is the same */
-        const lamina__net_options one = options_for(1, 4), two = options_for(2, 4);
+        const lamina__net_options one = test_net_options(1, 4), two = test_net_options(2, 4);
         test_net a = make(*nets[k], &one), b = make(*nets[k], &two);
         train(&a, 6);
         train(&b, 6);
@@ -182,7 +167,7 @@ static const char *fuses_in(const test_net *t, char names[256]) {
 /* A sum does the relu behind it where nobody else sees the sum. */
 static void sums_do_their_relu(void) {
     char names[256];
-    lamina__net_options options = options_for(2, 2);
+    lamina__net_options options = test_net_options(2, 2);
     test_net t = make(residual, &options);
     TEST_TEXT(fuses_in(&t, names), "s1 s2 s3 ");
     test_net_free(&t);
@@ -242,7 +227,7 @@ static void same_in_two_ways(void) {
         {HEAD TAIL, HEAD "- dropout2d: {p: 0}\n" TAIL, 0},
     };
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
-        const lamina__net_options options = options_for(2, 2);
+        const lamina__net_options options = test_net_options(2, 2);
         test_net one = make(cases[k].one, &options), other = make(cases[k].other, &options);
         copy_weights(&one, &other);
         const double loss = train(&one, 6), other_loss = train(&other, 6);
@@ -265,10 +250,10 @@ static void dropout_follows_the_step(void) {
                                     "- softmax_loss\n";
     static const char *const without = "- relu: {name: d}\n- linear: {units: 5}\n- softmax_loss\n";
     static test_batch b;
-    const lamina__net_options options = options_for(2, 2);
+    const lamina__net_options options = test_net_options(2, 2);
     test_net t = make(with, &options), plain = make(without, &options);
-    test_batch_fill(&b, BATCH, PIXELS, CLASSES, 3);
-    for (int64_t i = 0; i < BATCH * PIXELS; i++) {
+    test_batch_fill(&b, TEST_BATCH, TEST_PIXELS, TEST_CLASSES, 3);
+    for (int64_t i = 0; i < TEST_BATCH * TEST_PIXELS; i++) {
         b.images[i] = fabsf(b.images[i]); /* relu changes nothing */
     }
     const double loss = test_net_step(&t, &b, 4, NULL);
@@ -283,7 +268,7 @@ static void dropout_follows_the_step(void) {
 }
 
 static void a_step_allocates_nothing(void) {
-    const lamina__net_options options = options_for(2, 2);
+    const lamina__net_options options = test_net_options(2, 2);
     test_net t = make(residual, &options);
     const uint64_t before = lamina__alloc_count().calls;
     train(&t, 5);
@@ -309,7 +294,7 @@ static void wrong_wiring_is_named(void) {
          "- linear: {units: 5}\n- softmax_loss\n",
          "layer \"low\" (slice): nothing uses its output"},
     };
-    const lamina__net_options options = options_for(1, 1);
+    const lamina__net_options options = test_net_options(1, 1);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         test_net t = test_net_make(cases[i].layers, &options);
         CU_ASSERT_PTR_NULL(t.net);
