@@ -3,23 +3,29 @@
  *
  * A few pixels together are a wide row, so that few channels fill vectors, too: of 16 channels 16
  * pixels make a row of 256 numbers. Sums are kept for each place of a row and added up at the end,
- * half to half; so their order follows from the sizes alone, whatever vectors the compiler makes of
- * a loop. Arrays called wide are of such a row; the first of them, `channels` long, are a
- * channel's. */
+ * half to half; so their order follows from the sizes and the instruction set alone. Arrays called
+ * wide are of such a row; the first of them, `channels` long, are a channel's. */
 #ifndef LAMINA_LAYERS_CHANNELS_H
 #define LAMINA_LAYERS_CHANNELS_H
 
 #include "layers/real.h"
 
+typedef struct lamina__channels_isa lamina__channels_isa;
+
 typedef struct lamina__channels {
+    const lamina__channels_isa *isa;
     int64_t channels;
     int64_t pixels; /* in a wide row, a power of two */
     int64_t width;  /* numbers in a wide row */
 } lamina__channels;
 
+/* For create() or setup(): the loops of the instruction set in use. */
+const lamina__channels_isa *LAMINA__REAL_NAME(channels_to_use)(void);
+
 /* Rows for so many pixels at a time. Fewer pixels never have wider rows. */
-static inline lamina__channels lamina__channels_for(int64_t channels, int64_t pixels) {
-    lamina__channels rows = {channels, 1, channels};
+static inline lamina__channels lamina__channels_for(const lamina__channels_isa *isa,
+                                                    int64_t channels, int64_t pixels) {
+    lamina__channels rows = {isa, channels, 1, channels};
     while (rows.width < 256 && 2 * rows.pixels <= pixels) {
         rows.pixels *= 2;
         rows.width *= 2;
@@ -47,6 +53,23 @@ typedef struct lamina__channel_map {
     lamina_real *mean, *scale, *bias, *slope, *offset; /* slope: NULL where it is 0, offset, too */
     lamina__channel_bounds bounds;
 } lamina__channel_map;
+
+/* The loops, over whole rows of `width` numbers; sums are added to. */
+struct lamina__channels_isa {
+    void (*moments)(const lamina_real *x, int64_t rows, int64_t width, const lamina_real *shift,
+                    lamina_real *sum, lamina_real *square);
+    void (*products)(const lamina__channel_map *, const lamina_real *x, const lamina_real *dy,
+                     int64_t rows, int64_t width, lamina_real *sum, lamina_real *product);
+    void (*forward)(const lamina__channel_map *, const lamina_real *x, lamina_real *y, int64_t rows,
+                    int64_t width);
+    void (*backward)(const lamina__channel_map *, const lamina_real *x, const lamina_real *dy,
+                     lamina_real *dx, int64_t rows, int64_t width);
+};
+
+#if !LAMINA_LAYERS_F64
+extern const lamina__channels_isa lamina__channels_portable, lamina__channels_avx2,
+    lamina__channels_avx512; /* the last two: only where isa.h says LAMINA__ISA_X86 */
+#endif
 
 /* Fills a wide array from its first `channels` numbers. */
 void LAMINA__REAL_NAME(channels_widen)(const lamina__channels *, lamina_real *wide);

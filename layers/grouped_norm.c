@@ -35,8 +35,9 @@ int32_t LAMINA__REAL_NAME(grouped_norm_setup)(lamina__grouped_norm *norm, lamina
     norm->threads = setup->threads > 0 ? setup->threads : 1;
     norm->saves = setup->training;
     norm->room = (size_t)lamina__channels_room(norm->channels);
-    norm->wide =
-        (size_t)lamina__channels_room(lamina__channels_for(norm->channels, norm->pixels).width);
+    norm->isa = LAMINA__REAL_NAME(channels_to_use)();
+    norm->wide = (size_t)lamina__channels_room(
+        lamina__channels_for(norm->isa, norm->channels, norm->pixels).width);
 
     const lamina_weight of_channels = {
         .shape = {.dtype = LAMINA__REAL_DTYPE, .ndim = 1, .dim = {norm->channels}}};
@@ -77,7 +78,7 @@ typedef struct place {
 static work begin_call(const lamina__grouped_norm *norm, const lamina_io *io) {
     work w = {.norm = norm,
               .io = io,
-              .rows = lamina__channels_for(norm->channels, norm->pixels),
+              .rows = lamina__channels_for(norm->isa, norm->channels, norm->pixels),
               .weight = norm->affine ? io->weight[0]->data : NULL,
               .bias = norm->affine ? io->weight[1]->data : NULL};
     const size_t samples = (size_t)io->samples;

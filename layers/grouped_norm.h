@@ -22,7 +22,8 @@ typedef struct lamina__grouped_norm {
     double eps;
     int32_t affine; /* 1: weight[0] and weight[1] are weight and bias (C) */
     int32_t threads;
-    int32_t saves;     /* 1: saved[0] has the moments for backward */
+    int32_t saves; /* 1: saved[0] has the moments for backward */
+    const lamina__channels_isa *isa;
     size_t room, wide; /* numbers in arrays of channels, and of wide rows, in scratch */
 } lamina__grouped_norm;
 

@@ -26,6 +26,7 @@ typedef struct layer_norm_config {
 
 typedef struct layer_norm {
     const layer_norm_config *config;
+    const lamina__channels_isa *isa;
     int64_t length; /* of a row */
     int64_t rows;   /* of a sample */
     int32_t threads;
@@ -90,6 +91,7 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     norm->length = norm->config->over == OVER_CHANNELS && in->ndim > 1 ? in->dim[1] : all;
     norm->rows = all / norm->length;
     norm->threads = setup->threads;
+    norm->isa = LAMINA__REAL_NAME(channels_to_use)();
     norm->saves = setup->training;
     if (norm->rows > 1 && in->ndim != 4) {
         return call->host->fail(call, LAMINA_ERROR_SHAPE,
@@ -133,8 +135,9 @@ static work begin_call(const layer_norm *norm, const lamina_io *io) {
 }
 
 /* A row is one channel of `length` pixels. */
-static moments moments_of(const lamina_real *x, int64_t length, double eps) {
-    const lamina__channels rows = lamina__channels_for(1, length);
+static moments moments_of(const layer_norm *norm, const lamina_real *x) {
+    const int64_t length = norm->length;
+    const lamina__channels rows = lamina__channels_for(norm->isa, 1, length);
     lamina_real shift[WIDE], sum[WIDE], square[WIDE];
     LAMINA__REAL_NAME(channels_moments)(&rows, x, length, shift, sum, square);
     const double from_shift = (double)sum[0] / (double)length;
@@ -142,7 +145,7 @@ static moments moments_of(const lamina_real *x, int64_t length, double eps) {
     const double all = (double)square[0] - (double)sum[0] * from_shift;
     moments m = {.mean = (lamina_real)mean};
     m.rest = (lamina_real)(mean - (double)m.mean);
-    m.inverse = (lamina_real)(1 / sqrt((all < 0 ? 0 : all) / (double)length + eps));
+    m.inverse = (lamina_real)(1 / sqrt((all < 0 ? 0 : all) / (double)length + norm->config->eps));
     return m;
 }
 
@@ -170,7 +173,7 @@ static int32_t forward_range(void *arg, int64_t begin, int64_t end, int32_t thre
     const int64_t length = w->norm->length;
     (void)thread;
     for (int64_t i = begin; i < end; i++) {
-        const moments m = moments_of(w->x + i * length, length, w->norm->config->eps);
+        const moments m = moments_of(w->norm, w->x + i * length);
         if (w->saved != NULL) {
             w->saved[i] = m;
         }

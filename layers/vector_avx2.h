@@ -28,6 +28,11 @@ TARGET static inline void store(float *to, mask m, vector x) {
     _mm256_maskstore_ps(to, m, x);
 }
 
+/* All of it, which is cheaper. */
+TARGET static inline void store_whole(float *to, vector x) {
+    _mm256_storeu_ps(to, x);
+}
+
 TARGET static inline vector zero(void) {
     return _mm256_setzero_ps();
 }
@@ -57,6 +62,18 @@ TARGET static inline vector splat(float x) {
 /* max(0, x); a NaN stays a NaN. */
 TARGET static inline vector positive(vector x) {
     return _mm256_max_ps(_mm256_setzero_ps(), x);
+}
+
+/* x where y is between the bounds, at neither, or not a number; elsewhere 0. A bound that is not a
+ * number is none. */
+TARGET static inline vector keep_between(vector x, vector y, vector least, vector most) {
+    return _mm256_and_ps(x, _mm256_and_ps(_mm256_cmp_ps(y, least, _CMP_NLE_UQ),
+                                          _mm256_cmp_ps(y, most, _CMP_NGE_UQ)));
+}
+
+/* y, or the bound that it is beyond; likewise. */
+TARGET static inline vector between(vector y, vector least, vector most) {
+    return _mm256_min_ps(most, _mm256_max_ps(least, y));
 }
 
 #endif

@@ -30,6 +30,11 @@ TARGET static inline void store(float *to, mask m, vector x) {
     _mm512_mask_storeu_ps(to, m, x);
 }
 
+/* All of it, which is cheaper. */
+TARGET static inline void store_whole(float *to, vector x) {
+    _mm512_storeu_ps(to, x);
+}
+
 TARGET static inline vector zero(void) {
     return _mm512_setzero_ps();
 }
@@ -57,6 +62,18 @@ TARGET static inline vector splat(float x) {
 /* max(0, x); a NaN stays a NaN. */
 TARGET static inline vector positive(vector x) {
     return _mm512_max_ps(_mm512_setzero_ps(), x);
+}
+
+/* x where y is between the bounds, at neither, or not a number; elsewhere 0. A bound that is not a
+ * number is none. */
+TARGET static inline vector keep_between(vector x, vector y, vector least, vector most) {
+    return _mm512_maskz_mov_ps(
+        _mm512_cmp_ps_mask(y, least, _CMP_NLE_UQ) & _mm512_cmp_ps_mask(y, most, _CMP_NGE_UQ), x);
+}
+
+/* y, or the bound that it is beyond; likewise. */
+TARGET static inline vector between(vector y, vector least, vector most) {
+    return _mm512_min_ps(most, _mm512_max_ps(least, y));
 }
 
 #endif

@@ -41,6 +41,11 @@ static inline void store(float *to, mask m, vector x) {
     }
 }
 
+/* All of it, which is cheaper. */
+static inline void store_whole(float *to, vector x) {
+    memcpy(to, &x, sizeof x);
+}
+
 static inline vector zero(void) {
     return (vector){0};
 }
@@ -71,6 +76,23 @@ static inline vector positive(vector x) {
         x[i] = x[i] < 0 ? 0 : x[i];
     }
     return x;
+}
+
+/* x where y is between the bounds, at neither, or not a number; elsewhere 0. A bound that is not a
+ * number is none. */
+static inline vector keep_between(vector x, vector y, vector least, vector most) {
+    for (int i = 0; i < WIDTH; i++) {
+        x[i] = y[i] <= least[i] || y[i] >= most[i] ? 0 : x[i];
+    }
+    return x;
+}
+
+/* y, or the bound that it is beyond; likewise. */
+static inline vector between(vector y, vector least, vector most) {
+    for (int i = 0; i < WIDTH; i++) {
+        y[i] = y[i] < least[i] ? least[i] : y[i] > most[i] ? most[i] : y[i];
+    }
+    return y;
 }
 
 #endif

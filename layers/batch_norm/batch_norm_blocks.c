@@ -28,6 +28,7 @@ enum {
 };
 
 typedef struct blocks {
+    const lamina__channels_isa *isa;
     lamina__channel_bounds bounds; /* of the layer behind */
     size_t room;                   /* numbers in an array of channels, in scratch */
     size_t wide;                   /* in a wide one */
@@ -56,8 +57,8 @@ static int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static cut cut_pixels(int64_t channels, int64_t pixels) {
-    cut c = {.rows = lamina__channels_for(channels, pixels), .pixels = pixels};
+static cut cut_pixels(const lamina__channels_isa *isa, int64_t channels, int64_t pixels) {
+    cut c = {.rows = lamina__channels_for(isa, channels, pixels), .pixels = pixels};
     c.unit = 4 * c.rows.pixels; /* so many rows are summed at a time */
     c.units = pixels / c.unit;
     c.n = smaller(smaller(pixels * channels / BLOCK_NUMBERS, pixels / BLOCK_PIXELS),
@@ -85,7 +86,8 @@ static lamina__channel_bounds bounds_of(const lamina_setup *setup) {
 static int32_t create(const void *self, lamina_call *call, const lamina_setup *setup,
                       uint32_t passes, void **kernel) {
     const lamina__batch_norm *bn = self;
-    const cut c = cut_pixels(bn->channels, setup->samples[0] * bn->pixels);
+    const lamina__channels_isa *isa = lamina__channels_to_use();
+    const cut c = cut_pixels(isa, bn->channels, setup->samples[0] * bn->pixels);
     blocks *b = call->host->alloc(call, sizeof *b);
 
     (void)passes;
@@ -93,6 +95,7 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
         return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
     }
     *kernel = b;
+    b->isa = isa;
     b->bounds = bounds_of(setup);
     b->room = (size_t)lamina__channels_room(bn->channels);
     b->wide = (size_t)lamina__channels_room(c.rows.width);
@@ -108,7 +111,7 @@ static work begin_run(const lamina__batch_norm *bn, const blocks *b, const lamin
     work w = {.bn = bn,
               .kernel = b,
               .io = io,
-              .cut = cut_pixels(bn->channels, io->samples * bn->pixels),
+              .cut = cut_pixels(b->isa, bn->channels, io->samples * bn->pixels),
               .map = {.bounds = b->bounds}};
     w.first = io->scratch;
     w.second = w.first + b->room;
