@@ -293,8 +293,8 @@ lamina_status lamina__rig_create(const lamina__type_entry *entry, const lamina__
                                  uint64_t seed, const lamina__rig_options *options,
                                  lamina__rig **result, lamina_error *error) {
     const char *wanted[LAMINA__N_PASSES] = {options->kernel, options->kernel, options->kernel};
-    const lamina__cut cut = {options->training, options->shards, options->threads,
-                             options->n_samples, options->samples};
+    const lamina__cut cut = {options->training,  options->shards,  options->threads,
+                             options->n_samples, options->samples, 0};
     lamina_shape in[LAMINA__MAX_INPUTS];
     lamina__rig *rig = lamina__calloc(1, sizeof(*rig));
     if (rig == NULL) {

@@ -154,7 +154,7 @@ static lamina_status make_example(const lamina__type_entry *entry, const char *t
     }
     if (status == LAMINA_OK) {
         const int64_t batch = made.in[0].dim[0];
-        const lamina__cut cut = {!(entry->type->flags & LAMINA_NO_BACKWARD), 1, 1, 1, &batch};
+        const lamina__cut cut = {!(entry->type->flags & LAMINA_NO_BACKWARD), 1, 1, 1, &batch, 0};
         status = lamina__instance_setup(instance, made.n_in, made.in, &cut, error);
     }
     if (status == LAMINA_OK) {

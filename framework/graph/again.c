@@ -10,8 +10,9 @@
  * for a byte, as long as all of them together stay within the share of a step's that the options
  * allow. What is made again is the same to the bit.
  *
- * Only stores in the common part are looked at: in networks that couple the batch, those with batch
- * norm, that is nearly all of them; in others slices need even less memory. */
+ * Only stores in the common part are given up. What a unit makes again for itself, slice by slice,
+ * plan.c has decided before; where such a local store is what another is made from, its writers run
+ * again with those of the other, in one run. */
 #include "base/alloc.h"
 #include "base/error.h"
 #include "graph/net_impl.h"
@@ -23,7 +24,7 @@
 /* A second store that would be alive for more units than this saves nothing worth having. */
 enum { LONGEST = 6 };
 
-/* What the choice knows of a store. Times are those of the common part: units, forward and back. */
+/* What the choice knows of a store. Times are runs. */
 typedef struct store_use {
     int32_t forward_end; /* last use in the forward phase */
     int32_t need;        /* first use in the backward phase, or of what is made again from it */
@@ -31,6 +32,7 @@ typedef struct store_use {
     double multiply_adds;
     bool can; /* be chosen, and was not asked yet */
     bool chosen;
+    bool repeats; /* its writers can */
 } store_use;
 
 typedef struct chooser {
@@ -43,51 +45,44 @@ static int32_t store_of(const lamina__net *net, int32_t value) {
     return net->values[value].data.store;
 }
 
-/* What a layer saves is there until its backward pass; without one, only while it runs the first
- * time. */
-static bool can_repeat(const lamina__layer *layer) {
-    const lamina_layer_type *type = layer->instance->type;
-    return layer->instance->n_out == 1 && (type->flags & LAMINA_IS_LOSS) == 0 &&
-           (layer->backward || layer->instance->n_saved == 0) &&
-           (layer->instance->n_states == 0 || (type->flags & LAMINA_REPEATS) != 0);
-}
-
-static void note_use(store_use *use, int32_t forward, int32_t backward, bool late) {
-    use->forward_end = forward > use->forward_end ? forward : use->forward_end;
-    if (late) {
-        use->need = backward < use->need ? backward : use->need;
-    }
-}
-
-/* Writers and readers of every store. */
+/* Lifetimes and writers of every store. */
 static void look_at_stores(chooser *c) {
     const lamina__net *net = c->net;
     for (int32_t s = 0; s < net->n_stores; s++) {
-        c->stores[s] = (store_use){.need = INT32_MAX,
-                                   .end = net->stores[s].life.last,
-                                   .can = net->stores[s].place == LAMINA__PLACE_COMMON &&
-                                          net->stores[s].life.last != INT32_MAX};
+        const lamina__lifetime *life = &net->stores[s].life;
+        const bool common = net->stores[s].place == LAMINA__PLACE_COMMON;
+        c->stores[s] = (store_use){.forward_end = life->forward_last,
+                                   .need = common ? life->backward_first : INT32_MAX,
+                                   .end = life->last,
+                                   .repeats = true,
+                                   .can = common && life->last != INT32_MAX &&
+                                          life->backward_first != INT32_MAX &&
+                                          life->backward_first - life->forward_last > 1};
     }
     for (int32_t i = 0; i < net->n_layers; i++) {
         const lamina__layer *layer = &net->layers[i];
-        const uint32_t flags = layer->instance->type->flags;
-        const int32_t forward = lamina__plan_forward_time(net, LAMINA__PLACE_COMMON, i);
-        const int32_t backward = lamina__plan_backward_time(net, LAMINA__PLACE_COMMON, i);
-        for (int32_t k = 0; k < layer->instance->n_in && !layer->eval_only; k++) {
-            note_use(&c->stores[store_of(net, layer->value_in[k])], forward, backward,
-                     layer->backward && (flags & LAMINA_NEEDS_INPUT) != 0);
-        }
         for (int32_t k = 0; k < layer->instance->n_out; k++) {
             store_use *use = &c->stores[store_of(net, layer->value_out[k])];
-            note_use(use, forward, backward, lamina__plan_needs_output(layer));
             use->multiply_adds += layer->instance->multiply_adds;
-            use->can = use->can && can_repeat(layer);
+            use->repeats = use->repeats && lamina__plan_can_repeat(layer);
+            use->can = use->can && use->repeats;
         }
     }
-    for (int32_t s = 0; s < net->n_stores; s++) {
-        store_use *use = &c->stores[s];
-        use->can = use->can && use->need != INT32_MAX && use->need - use->forward_end > 1;
+}
+
+/* Must its writers run again? A local store's, too, where another is made from it. */
+static bool runs_again(const chooser *c, int32_t s, const int32_t *need) {
+    return c->stores[s].chosen ||
+           (c->net->stores[s].place == LAMINA__PLACE_LOCAL && need[s] != INT32_MAX);
+}
+
+/* Can something be made from it again at that time? */
+static bool will_be_there(const chooser *c, int32_t from, int32_t time) {
+    const store_use *use = &c->stores[from];
+    if (c->net->stores[from].place == LAMINA__PLACE_LOCAL) {
+        return use->repeats && use->multiply_adds == 0;
     }
+    return use->chosen || use->end >= time;
 }
 
 /* Goes from the last layer to the first: what a chosen store is made from must be there by then.
@@ -100,10 +95,10 @@ static bool settle_needs(const chooser *c, int32_t *need) {
     for (int32_t i = net->n_layers - 1; i >= 0; i--) {
         const lamina__layer *layer = &net->layers[i];
         const int32_t s = store_of(net, layer->value_out[0]);
-        if (!c->stores[s].chosen) {
+        if (!runs_again(c, s, need)) {
             continue;
         }
-        if (c->stores[s].end - need[s] > LONGEST) {
+        if (c->stores[s].chosen && c->stores[s].end - need[s] > LONGEST) {
             return false;
         }
         for (int32_t k = 0; k < layer->instance->n_in; k++) {
@@ -111,8 +106,7 @@ static bool settle_needs(const chooser *c, int32_t *need) {
             if (from == s || net->stores[from].place == LAMINA__PLACE_GIVEN) {
                 continue;
             }
-            if (net->stores[from].place != LAMINA__PLACE_COMMON ||
-                (!c->stores[from].chosen && c->stores[from].end < need[s])) {
+            if (!will_be_there(c, from, need[s])) {
                 return false;
             }
             need[from] = need[s] < need[from] ? need[s] : need[from];
@@ -164,8 +158,7 @@ static lamina_status add_second_stores(chooser *c, const int32_t *need, lamina_e
             continue;
         }
         if (second[s] == 0) { /* never a store's number here: the first is given */
-            const lamina__lifetime life = {need[s], c->stores[s].end, -1, true};
-            second[s] = lamina__plan_add_store(net, LAMINA__PLACE_COMMON, &value->shape, life);
+            second[s] = lamina__plan_add_second(net, s, need[s], c->stores[s].end);
             net->stores[s].life.last = c->stores[s].forward_end;
         }
         value->store_again = second[s];
@@ -178,7 +171,7 @@ static lamina_status add_second_stores(chooser *c, const int32_t *need, lamina_e
 /* The layers to run again before each unit's backward phase, in their order. */
 static lamina_status list_again(chooser *c, const int32_t *need, lamina_error *error) {
     lamina__net *net = c->net;
-    const int32_t turn = lamina__plan_backward_time(net, LAMINA__PLACE_COMMON, 0);
+    const int32_t turn = lamina__plan_backward_run(net, 0);
     net->again = lamina__calloc((size_t)net->n_layers + 1, sizeof *net->again);
     if (net->again == NULL) {
         return lamina__fail_memory(error, "the plan");
@@ -186,7 +179,7 @@ static lamina_status list_again(chooser *c, const int32_t *need, lamina_error *e
     for (int32_t u = net->n_units - 1; u >= 0; u--) {
         for (int32_t i = 0; i < net->n_layers; i++) {
             const int32_t s = store_of(net, net->layers[i].value_out[0]);
-            if (c->stores[s].chosen && turn - need[s] == u) {
+            if (runs_again(c, s, need) && turn - need[s] == u) {
                 net->again[net->n_again++] = (lamina__again){.layer = i, .unit = u};
             }
         }

@@ -50,9 +50,35 @@ static int32_t count_readers(const lamina__network *network, int32_t layer) {
     return n;
 }
 
-/* Does it couple the batch, or work in place on what such a layer alone makes for it? Then both
- * work on the same memory, and one kernel may do both. */
-static bool is_coupled(const lamina__network *network, const lamina__layer_spec *spec) {
+/* The kernels that the options, a plan or the layer itself ask for, of each pass; NULL: any.
+ * *strict: no other will do. */
+static void wanted_kernels(const lamina__net *net, const lamina__layer_spec *spec,
+                           const char *wanted[LAMINA__N_PASSES], bool *strict) {
+    const char *all = spec->kernels != NULL ? spec->kernels : net->options.kernels;
+    const bool forced = all != NULL && strcmp(all, "auto") != 0;
+    const lamina__recorded_kernel *recorded =
+        lamina__plan_record_find(net->options.recorded, spec->name);
+    const lamina__recorded_kernel *own =
+        forced ? NULL : lamina__plan_record_find(net->own_plan, spec->name);
+    const lamina__recorded_kernel *planned = recorded != NULL ? recorded : own;
+    for (int pass = 0; pass < LAMINA__N_PASSES; pass++) {
+        wanted[pass] = planned != NULL ? planned->kernel[pass] : forced ? all : NULL;
+    }
+    *strict = spec->kernels != NULL && planned == NULL;
+}
+
+/* Does it couple the batch, with a kernel that does so in stages? */
+static bool has_stages(const lamina__net *net, const lamina__layer_spec *spec) {
+    const char *wanted[LAMINA__N_PASSES];
+    bool strict;
+    wanted_kernels(net, spec, wanted, &strict);
+    return lamina__type_has_stages(spec->entry->type, wanted[0]);
+}
+
+/* Must it be called on the whole batch: does it couple that, or work in place on what such a layer
+ * alone makes for it? Then both work on the same memory, and one kernel may do both. */
+static bool is_coupled(const lamina__net *net, const lamina__layer_spec *spec) {
+    const lamina__network *network = net->network;
     while ((spec->entry->type->flags & LAMINA_COUPLES_BATCH) == 0) {
         if ((spec->entry->type->flags & LAMINA_IN_PLACE) == 0 || spec->from[0] < 0 ||
             count_readers(network, spec->from[0]) != 1) {
@@ -60,7 +86,7 @@ static bool is_coupled(const lamina__network *network, const lamina__layer_spec 
         }
         spec = &network->layers[spec->from[0]];
     }
-    return true;
+    return !has_stages(net, spec);
 }
 
 static bool any_loss(const lamina__network *network) {
@@ -96,7 +122,7 @@ static void find_eval_only(lamina__net *net) {
 static bool is_whole(const lamina__net *net, size_t i) {
     const lamina__layer_spec *spec = &net->network->layers[i];
     bool whole = net->all_whole;
-    if (!whole && i > 0 && net->eval_only[i] && !is_coupled(net->network, spec)) {
+    if (!whole && i > 0 && net->eval_only[i] && !is_coupled(net, spec)) {
         return is_whole(net, i - 1);
     }
     for (size_t k = 0; !whole && k < net->network->count; k++) {
@@ -104,20 +130,10 @@ static bool is_whole(const lamina__net *net, size_t i) {
         if (other->owner == spec->owner) {
             const lamina__recorded_kernel *planned =
                 lamina__plan_record_find(plan_of(net), other->name);
-            whole = (planned != NULL && planned->whole) || is_coupled(net->network, other);
+            whole = (planned != NULL && planned->whole) || is_coupled(net, other);
         }
     }
     return whole;
-}
-
-/* Does a layer wait for the whole batch? Then slices do not go through the network by themselves.
- */
-static bool any_whole(const lamina__net *net) {
-    bool any = false;
-    for (size_t i = 0; i < net->network->count; i++) {
-        any = any || is_whole(net, i);
-    }
-    return any;
 }
 
 static void decide_cut(lamina__net *net) {
@@ -143,44 +159,7 @@ static void decide_cut(lamina__net *net) {
         net->slices = (int32_t)(options->batch / net->shards);
     }
     net->parts = net->shards * net->slices;
-    net->blocks = any_whole(net) ? net->parts : net->shards;
-    net->max_part = (options->batch + net->parts - 1) / net->parts;
-}
-
-#define MAX_SAMPLES 16
-
-static int32_t add_size(int64_t *sizes, int32_t n, int64_t size) {
-    int32_t at = 0;
-    while (at < n && sizes[at] > size) {
-        at++;
-    }
-    if (size <= 0 || (at < n && sizes[at] == size)) {
-        return n;
-    }
-    memmove(sizes + at + 1, sizes + at, (size_t)(n - at) * sizeof *sizes);
-    sizes[at] = size;
-    return n + 1;
-}
-
-/* Every number of samples one call can get, largest first, without repeats. */
-static int32_t call_sizes(const lamina__net *net, bool whole, int64_t sizes[MAX_SAMPLES]) {
-    const int64_t batches[3] = {net->options.batch, net->options.partial[0],
-                                net->options.partial[1]};
-    int32_t n = 0;
-    for (int b = 0; b < 3; b++) {
-        const int64_t batch = batches[b];
-        if (batch <= 0 || batch > net->options.batch) {
-            continue;
-        }
-        if (whole) {
-            n = add_size(sizes, n, batch);
-            continue;
-        }
-        /* A part gets the floor or the ceiling of an even share. */
-        n = add_size(sizes, n, batch / net->parts);
-        n = add_size(sizes, n, (batch + net->parts - 1) / net->parts);
-    }
-    return n;
+    net->pieces = net->parts + (net->slices > 1 ? net->shards : 0) + 1;
 }
 
 /* ---- Layers and shapes ---- */
@@ -366,12 +345,16 @@ static lamina_status setup_layer(lamina__net *net, int32_t i, lamina_error *erro
     if (status != LAMINA_OK) {
         return status;
     }
-    int64_t sizes[MAX_SAMPLES];
+    layer->staged = !layer->whole && has_stages(net, spec);
+    int64_t sizes[LAMINA__MOST_SIZES];
     const lamina__cut cut = {.training = training,
                              .shards = layer->whole ? 1 : net->shards,
                              .threads = layer->whole ? net->threads : 1,
-                             .n_samples = call_sizes(net, layer->whole, sizes),
-                             .samples = sizes};
+                             .n_samples = layer->whole
+                                              ? lamina__whole_sizes(net, sizes)
+                                              : lamina__shard_sizes(net, true, true, sizes),
+                             .samples = sizes,
+                             .calls = layer->staged ? net->parts : 0};
     status = lamina__instance_setup(layer->instance, spec->n_from, in, &cut, error);
     if (status == LAMINA_OK) {
         status = check_declared_types(layer->instance, error);
@@ -443,18 +426,11 @@ static lamina_status bind_layer(lamina__net *net, int32_t i, lamina_error *error
     lamina__layer *layer = &net->layers[i];
     lamina__layer *next = next_in_place(net, i);
     layer->instance->next = next != NULL ? next->instance : NULL;
-    const char *all = layer->spec->kernels != NULL ? layer->spec->kernels : net->options.kernels;
-    const bool forced = all != NULL && strcmp(all, "auto") != 0;
     const lamina__recorded_kernel *recorded =
         lamina__plan_record_find(net->options.recorded, layer->spec->name);
-    const lamina__recorded_kernel *own =
-        forced ? NULL : lamina__plan_record_find(net->own_plan, layer->spec->name);
-    const char *wanted[LAMINA__N_PASSES] = {all, all, all};
-    bool strict = layer->spec->kernels != NULL;
-    if (recorded != NULL || own != NULL) {
-        memcpy(wanted, recorded != NULL ? recorded->kernel : own->kernel, sizeof wanted);
-        strict = false;
-    }
+    const char *wanted[LAMINA__N_PASSES];
+    bool strict;
+    wanted_kernels(net, layer->spec, wanted, &strict);
     const lamina_status status = lamina__instance_bind(layer->instance, wanted, strict, error);
     if (status == LAMINA_OK && recorded != NULL) {
         note_other_kernels(layer->instance, recorded);
@@ -548,12 +524,13 @@ static void place_weight_gradients(lamina__net *net) {
     for (int copies = 0; copies < 2; copies++) {
         for (int32_t i = 0; i < net->n_layers; i++) {
             const lamina__layer *layer = &net->layers[i];
-            const bool theirs = layer->whole == (copies == 0) && is_owner(net, i) && !layer->frozen;
+            const bool one = lamina__has_one_gradient(layer);
+            const bool theirs = one == (copies == 0) && is_owner(net, i) && !layer->frozen;
             for (int32_t k = 0; theirs && k < layer->instance->n_weights; k++) {
                 const int32_t w = layer->weight[k];
-                int64_t *floats = layer->whole ? &once : &by_shard;
-                net->gradients[w].copies = layer->whole ? 1 : net->shards;
-                net->gradients[w].offset = layer->whole ? once : once + by_shard;
+                int64_t *floats = one ? &once : &by_shard;
+                net->gradients[w].copies = one ? 1 : net->shards;
+                net->gradients[w].offset = one ? once : once + by_shard;
                 *floats += round_floats(net->weights[w].elements);
             }
         }
@@ -734,6 +711,9 @@ static lamina_status build_layers(lamina__net *net, lamina__diags *diags, lamina
     status = status != LAMINA_OK ? status : inits;
     const lamina_status keys = check_keys(net, diags);
     status = status != LAMINA_OK ? status : keys;
+    if (status == LAMINA_OK && (status = lamina__make_units(net, error)) != LAMINA_OK) {
+        return report(&net->network->layers[0], diags, status, error);
+    }
     for (int32_t i = 0; status == LAMINA_OK && i < net->n_layers; i++) {
         status = bind_layer(net, i, error);
         if (status != LAMINA_OK) {

@@ -1,9 +1,10 @@
 /* Running a net: one training step or one evaluation.
  *
- * A step: weights are repacked for the kernels; each unit's shards go forward and then backward;
- * the shards' gradients are summed in a fixed tree order, a cache-sized piece at a time, and each
- * piece updates its weights while it is still in cache. The sum's order depends on the number of
- * shards only, so a result does not depend on which thread did what. */
+ * A step: weights are repacked for the kernels; each unit's shards go forward and then backward,
+ * and between two units the sums of a layer called in stages are joined; the shards' gradients are
+ * summed in a fixed tree order, a cache-sized piece at a time, and each piece updates its weights
+ * while it is still in cache. The sum's order depends on the number of shards only, so a result
+ * does not depend on which thread did what. */
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/seconds.h"
@@ -97,12 +98,30 @@ static bool is_skipped(const lamina__net *net, int32_t i) {
     return net->layers[i].eval_only && net->phase == LAMINA_TRAIN;
 }
 
-static lamina_status forward_lane(lamina__net *net, int32_t i, int32_t l) {
+/* Which half of layer i is in the unit, where it is called in stages. */
+static int32_t stage_of(const lamina__net *net, const lamina__unit *unit, int32_t i,
+                        bool is_forward) {
+    if (!net->layers[i].staged) {
+        return LAMINA_STAGE_ALL;
+    }
+    const bool is_second = i == unit->begin && unit->applies;
+    return is_second == is_forward ? LAMINA_STAGE_APPLY : LAMINA_STAGE_SUM;
+}
+
+/* Into how many calls by samples a unit cuts the batch. */
+static int32_t calls_of(const lamina__net *net, const lamina__unit *unit) {
+    return unit->sliced ? net->parts : net->shards;
+}
+
+static lamina_status forward_lane(lamina__net *net, const lamina__unit *unit, int32_t i,
+                                  int32_t l) {
     lamina__layer *layer = &net->layers[i];
     lamina__lane *lane = &layer->lanes[l];
     if (layer->fused || is_skipped(net, i)) {
         return LAMINA_OK;
     }
+    lane->io.stage = stage_of(net, unit, i, true);
+    lane->io.calls = calls_of(net, unit);
     const lamina_status status = lamina__instance_forward(layer->instance, &lane->call, &lane->io);
     if (status == LAMINA_OK && i == net->label_loss) {
         predict(net, &lane->io);
@@ -111,7 +130,7 @@ static lamina_status forward_lane(lamina__net *net, int32_t i, int32_t l) {
 }
 
 static void add_apart(lamina__net *net, const lamina__layer *layer, int32_t l) {
-    const int32_t view = layer->whole ? net->parts : l;
+    const int32_t view = layer->whole ? net->pieces - 1 : l;
     for (int32_t k = 0; k < layer->instance->n_in; k++) {
         if (layer->d_in_apart[k].store >= 0) {
             add_into(&net->values[layer->value_in[k]].gradient.view[view],
@@ -120,23 +139,44 @@ static void add_apart(lamina__net *net, const lamina__layer *layer, int32_t l) {
     }
 }
 
-/* d_in may be d_out's memory, so backward_data, which writes it, comes last. */
-static lamina_status backward_lane(lamina__net *net, int32_t i, int32_t l, int32_t thread) {
+/* A stage of a pass, or all of it. */
+static lamina_status backward_pass(lamina__net *net, int32_t i, int32_t l, int pass) {
     lamina__layer *layer = &net->layers[i];
     lamina__lane *lane = &layer->lanes[l];
+    const lamina_status status =
+        lamina__instance_pass(layer->instance, &lane->call, pass, &lane->io);
+    const bool writes = lane->io.stage == LAMINA_STAGE_ALL || lane->io.stage == LAMINA_STAGE_APPLY;
+    if (status == LAMINA_OK && pass == 1 && writes) {
+        add_apart(net, layer, l);
+    }
+    return status;
+}
+
+/* The pass that does both of a layer called in stages; 0: there is nothing to do. */
+static int staged_pass(const lamina__layer *layer, const lamina_io *io) {
+    if (lamina__instance_has_pass(layer->instance, 1, io)) {
+        return 1;
+    }
+    return lamina__instance_has_pass(layer->instance, 2, io) ? 2 : 0;
+}
+
+/* d_in may be d_out's memory, so backward_data, which writes it, comes last. */
+static lamina_status backward_lane(lamina__net *net, const lamina__unit *unit, int32_t i, int32_t l,
+                                   int32_t thread) {
+    lamina__layer *layer = &net->layers[i];
+    lamina_io *io = &layer->lanes[l].io;
     lamina_status status = LAMINA_OK;
     if (layer->fused_backward) {
         return LAMINA_OK;
     }
+    io->stage = stage_of(net, unit, i, false);
+    io->calls = calls_of(net, unit);
+    const int only = layer->staged ? staged_pass(layer, io) : 0;
     for (int pass = LAMINA__N_PASSES - 1; status == LAMINA_OK && pass > 0; pass--) {
-        if (!lamina__instance_has_pass(layer->instance, pass, &lane->io)) {
-            continue;
+        if (layer->staged ? pass == only : lamina__instance_has_pass(layer->instance, pass, io)) {
+            status = backward_pass(net, i, l, pass);
+            lap_pass(net, thread, i, pass);
         }
-        status = lamina__instance_pass(layer->instance, &lane->call, pass, &lane->io);
-        if (status == LAMINA_OK && pass == 1) {
-            add_apart(net, layer, l);
-        }
-        lap_pass(net, thread, i, pass);
     }
     return status;
 }
@@ -147,7 +187,8 @@ typedef struct unit_work {
     lamina__net *net;
     const lamina__unit *unit;
     bool forward, backward;
-    bool again; /* forward a second time */
+    const lamina__again *again; /* these layers of the unit go forward a second time; NULL: none */
+    int32_t n_again;
 } unit_work;
 
 static void fail_lane(lamina__net *net) {
@@ -155,40 +196,91 @@ static void fail_lane(lamina__net *net) {
 }
 
 /* The first unit makes the images it is given; a whole-batch one with all threads. */
-static void fill_part(lamina__net *net, int32_t part, int32_t parts, int32_t thread) {
-    const int64_t samples = net->batch->samples;
-    lamina__batch_fill(net->batch, lamina__part_begin(samples, part, parts),
-                       lamina__part_begin(samples, part + 1, parts));
+static void fill(lamina__net *net, int64_t begin, int64_t end, int32_t thread) {
+    lamina__batch_fill(net->batch, begin, end);
     lap(net, thread, LAMINA__CLOCK_INPUT);
 }
 
 static void fill_thread(void *arg, int thread, int threads) {
     lamina__net *net = arg;
+    const int64_t samples = net->batch->samples;
     mark(net, thread);
-    fill_part(net, thread, threads, thread);
+    fill(net, lamina__part_begin(samples, thread, threads),
+         lamina__part_begin(samples, thread + 1, threads), thread);
+}
+
+static lamina_status run_forward(const unit_work *work, int32_t l, int32_t thread) {
+    lamina__net *net = work->net;
+    const lamina__unit *unit = work->unit;
+    lamina_status status = LAMINA_OK;
+    for (int32_t i = unit->begin; status == LAMINA_OK && i < unit->end; i++) {
+        if (!is_skipped(net, i)) {
+            status = forward_lane(net, unit, i, l);
+            lap_pass(net, thread, i, 0);
+        }
+    }
+    return status;
+}
+
+/* Repeats the forward pass of a layer. */
+static lamina_status repeat_lane(const unit_work *work, int32_t i, int32_t l, int32_t thread) {
+    lamina__net *net = work->net;
+    lamina_io *io = &net->layers[i].lanes[l].io;
+    io->again = 1;
+    const lamina_status status = forward_lane(net, work->unit, i, l);
+    io->again = 0;
+    lap_pass(net, thread, i, 0);
+    return status;
+}
+
+/* What the unit did not keep from its forward phase. */
+static lamina_status repeat(const unit_work *work, int32_t l, int32_t thread) {
+    const lamina__unit *unit = work->unit;
+    lamina_status status = LAMINA_OK;
+    for (int32_t i = unit->begin; status == LAMINA_OK && i < unit->end; i++) {
+        if (work->net->layers[i].repeats) {
+            status = repeat_lane(work, i, l, thread);
+        }
+    }
+    return status;
+}
+
+static lamina_status repeat_listed(const unit_work *work, int32_t l, int32_t thread) {
+    lamina_status status = LAMINA_OK;
+    for (int32_t n = 0; status == LAMINA_OK && n < work->n_again; n++) {
+        status = repeat_lane(work, work->again[n].layer, l, thread);
+    }
+    return status;
+}
+
+static lamina_status run_backward(const unit_work *work, int32_t l, int32_t thread) {
+    lamina__net *net = work->net;
+    const lamina__unit *unit = work->unit;
+    lamina_status status = work->forward ? LAMINA_OK : repeat(work, l, thread);
+    for (int32_t i = unit->end - 1; status == LAMINA_OK && i >= unit->begin; i--) {
+        if (net->layers[i].backward) {
+            status = backward_lane(net, unit, i, l, thread);
+        }
+    }
+    return status;
 }
 
 static void run_lane(const unit_work *work, int32_t l, int32_t thread) {
     lamina__net *net = work->net;
     const lamina__unit *unit = work->unit;
-    if (net->layers[unit->begin].lanes[l].io.samples == 0) {
+    const lamina_io *first = &net->layers[unit->begin].lanes[l].io;
+    if (first->samples == 0) {
         return; /* fewer samples than parts */
     }
-    if (work->forward && unit->begin == 0 && !unit->whole && !work->again) {
-        fill_part(net, l, net->parts, thread);
+    if (work->forward && unit->begin == 0 && !unit->applies && !unit->whole) {
+        fill(net, first->first_sample, first->first_sample + first->samples, thread);
     }
-    lamina_status status = LAMINA_OK;
-    for (int32_t i = unit->begin; work->forward && status == LAMINA_OK && i < unit->end; i++) {
-        if (!is_skipped(net, i)) {
-            status = forward_lane(net, i, l);
-            lap_pass(net, thread, i, 0);
-        }
+    lamina_status status = work->forward ? run_forward(work, l, thread) : LAMINA_OK;
+    if (work->again != NULL) {
+        status = repeat_listed(work, l, thread);
     }
-    for (int32_t i = unit->end - 1; work->backward && status == LAMINA_OK && i >= unit->begin;
-         i--) {
-        if (net->layers[i].backward) {
-            status = backward_lane(net, i, l, thread);
-        }
+    if (status == LAMINA_OK && work->backward) {
+        status = run_backward(work, l, thread);
     }
     if (status != LAMINA_OK) {
         fail_lane(net);
@@ -197,10 +289,10 @@ static void run_lane(const unit_work *work, int32_t l, int32_t thread) {
 
 static void unit_thread(void *arg, int thread, int threads) {
     const unit_work *work = arg;
-    const int32_t slices = work->net->slices;
     mark(work->net, thread);
     for (int32_t s = thread; s < work->net->shards; s += threads) {
-        for (int32_t l = s * slices; l < (s + 1) * slices; l++) {
+        const lamina__lanes lanes = lamina__unit_lanes(work->net, work->unit, s);
+        for (int32_t l = lanes.begin; l < lanes.end; l++) {
             run_lane(work, l, thread);
         }
     }
@@ -221,6 +313,23 @@ static void run_work(unit_work *work) {
     }
 }
 
+/* Between two runs: the sums of a layer called in stages, of all the calls in a unit. */
+static void join(lamina__net *net, const lamina__unit *unit, int32_t i, bool is_forward) {
+    lamina__layer *layer = &net->layers[i];
+    lamina__lane *lane = &layer->lanes[net->pieces - 1];
+    const int pass = is_forward ? 0 : staged_pass(layer, &lane->io);
+    if (net->failed || is_skipped(net, i) || (!is_forward && (!layer->backward || pass == 0))) {
+        return;
+    }
+    mark(net, 0);
+    lane->io.stage = LAMINA_STAGE_JOIN;
+    lane->io.calls = calls_of(net, unit);
+    if (lamina__instance_pass(layer->instance, &lane->call, pass, &lane->io) != LAMINA_OK) {
+        fail_lane(net);
+    }
+    lap_all(net, lamina__clock_pass(i, pass));
+}
+
 static void run_unit(lamina__net *net, int32_t u, bool forward, bool backward) {
     unit_work work = {.net = net, .unit = &net->units[u], .forward = forward, .backward = backward};
     const bool idle = work.unit->eval_only && net->phase == LAMINA_TRAIN;
@@ -231,25 +340,28 @@ static void run_unit(lamina__net *net, int32_t u, bool forward, bool backward) {
         run_region(net, net->threads, fill_thread, net);
     }
     run_work(&work);
-}
-
-static void set_again(lamina__net *net, int32_t i, int32_t again) {
-    for (int32_t l = 0; l < net->layers[i].n_lanes; l++) {
-        net->layers[i].lanes[l].io.again = again;
+    if (forward && work.unit->sums) {
+        join(net, work.unit, work.unit->end - 1, true);
+    }
+    if (backward && work.unit->applies) {
+        join(net, work.unit, work.unit->begin, false);
     }
 }
 
 /* Makes again, from entry n of the list on, what the backward phase of unit u needs; returns the
- * first entry of another unit. */
+ * first entry of another unit. Layers of one unit in one run, as they may hand each other what is
+ * local. */
 static int32_t run_again(lamina__net *net, int32_t n, int32_t u) {
-    for (; n < net->n_again && net->again[n].unit == u && !net->failed; n++) {
-        const int32_t i = net->again[n].layer;
-        const lamina__unit layer = {.begin = i, .end = i + 1, .whole = net->layers[i].whole};
-        unit_work work = {.net = net, .unit = &layer, .forward = true, .again = true};
-        lamina__net_bind_again(net, i, true);
-        set_again(net, i, 1);
+    while (n < net->n_again && net->again[n].unit == u && !net->failed) {
+        const int32_t of = net->layers[net->again[n].layer].last_unit;
+        unit_work work = {.net = net, .unit = &net->units[of], .again = &net->again[n]};
+        for (; n < net->n_again && net->again[n].unit == u &&
+               net->layers[net->again[n].layer].last_unit == of;
+             n++) {
+            lamina__net_bind_again(net, net->again[n].layer, true);
+            work.n_again++;
+        }
         run_work(&work);
-        set_again(net, i, 0);
     }
     return n;
 }
@@ -366,7 +478,7 @@ static void set_call(lamina__net *net, int32_t step_phase, int64_t step) {
 }
 
 static const float *output_of(const lamina__net *net, int32_t layer) {
-    return net->values[net->layers[layer].value_out[0]].data.view[net->parts].data;
+    return net->values[net->layers[layer].value_out[0]].data.view[net->pieces - 1].data;
 }
 
 static void count_labels(const lamina__net *net, lamina__result *result) {
@@ -379,14 +491,23 @@ static void count_labels(const lamina__net *net, lamina__result *result) {
     }
 }
 
+/* The first lane of a shard that a unit was called with: shards, or slices, may have no samples. */
+static int32_t first_lane(const lamina__net *net, const lamina__unit *unit) {
+    const lamina__lane *lanes = net->layers[unit->begin].lanes;
+    int32_t shard = 0;
+    lamina__lanes of = lamina__unit_lanes(net, unit, shard);
+    while (lanes[of.begin].io.samples == 0 && !unit->whole) {
+        if (++of.begin == of.end) {
+            of = lamina__unit_lanes(net, unit, ++shard);
+        }
+    }
+    return of.begin;
+}
+
 /* What the batch counts in a loss: as a call of it said. */
 static double weight_of(const lamina__net *net, int32_t loss) {
     const lamina__layer *layer = &net->layers[net->losses[loss].layer];
-    int32_t l = 0;
-    while (l + 1 < layer->n_lanes && layer->lanes[l].io.samples == 0) { /* was not called */
-        l++;
-    }
-    return layer->lanes[l].weight_sum;
+    return layer->lanes[first_lane(net, &net->units[layer->last_unit])].weight_sum;
 }
 
 static bool is_weight(double sum) {
@@ -496,12 +617,13 @@ static lamina_status name_output(const lamina__net *net, int32_t i, int32_t l, c
 static int32_t name_in_lane(lamina__net *net, const lamina__unit *unit, int32_t l, int32_t end,
                             const char *where, lamina_status *status, lamina_error *error) {
     for (int32_t i = unit->begin; i < end; i++) {
-        if (forward_lane(net, i, l) != LAMINA_OK) {
+        if (forward_lane(net, unit, i, l) != LAMINA_OK) {
             *status = collect_failure(net, error);
             return i;
         }
-        const lamina_status named =
-            is_skipped(net, i) ? LAMINA_OK : name_output(net, i, l, where, error);
+        const bool no_output =
+            is_skipped(net, i) || stage_of(net, unit, i, true) == LAMINA_STAGE_SUM;
+        const lamina_status named = no_output ? LAMINA_OK : name_output(net, i, l, where, error);
         if (named != LAMINA_OK) {
             *status = named;
             return i;
@@ -541,10 +663,16 @@ static lamina_status name_culprit(lamina__net *net, const char *where, lamina_er
         const lamina__unit *unit = &net->units[u];
         const lamina__layer *layer = &net->layers[unit->begin];
         int32_t first = unit->end;
-        for (int32_t l = 0; l < layer->n_lanes; l++) {
-            if (layer->lanes[l].io.samples > 0) {
-                first = name_in_lane(net, unit, l, first, where, &status, error);
+        for (int32_t s = 0; s < (unit->whole ? 1 : net->shards); s++) {
+            const lamina__lanes lanes = lamina__unit_lanes(net, unit, s);
+            for (int32_t l = lanes.begin; l < lanes.end; l++) {
+                if (layer->lanes[l].io.samples > 0) {
+                    first = name_in_lane(net, unit, l, first, where, &status, error);
+                }
             }
+        }
+        if (status == LAMINA_OK && unit->sums) {
+            join(net, unit, unit->end - 1, true);
         }
     }
     if (status == LAMINA_OK) {

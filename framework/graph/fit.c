@@ -24,13 +24,13 @@ static size_t store_bytes(const lamina__net *net, const lamina__views *views) {
     const lamina__store *store = &net->stores[views->store];
     const size_t samples = store->place == LAMINA__PLACE_COMMON
                                ? (size_t)net->options.batch
-                               : (size_t)net->blocks * (size_t)net->max_part;
+                               : (size_t)net->shards * (size_t)store->samples;
     return store->sample_bytes * samples;
 }
 
 /* Copies of the weights: with their gradients, one for each shard, and what the optimizer keeps. */
-static size_t weight_copies(const lamina__net *net, bool whole) {
-    return net->options.training ? (whole ? 1 : (size_t)net->shards) + 2 : 1;
+static size_t weight_copies(const lamina__net *net, bool one) {
+    return net->options.training ? (one ? 1 : (size_t)net->shards) + 2 : 1;
 }
 
 static void look_at_layer(const lamina__net *net, const lamina__layer *layer, part *largest) {
@@ -54,7 +54,7 @@ static void look_at_layer(const lamina__net *net, const lamina__layer *layer, pa
         packed += instance->packed[k].bytes;
     }
     take_larger(largest, name, net->options.training ? "weights and their gradients" : "weights",
-                weights * weight_copies(net, layer->whole), true);
+                weights * weight_copies(net, lamina__has_one_gradient(layer)), true);
     take_larger(largest, name, "packed weights", packed, true);
 }
 

@@ -140,7 +140,7 @@ lamina__memory lamina__net_memory(const lamina__net *net) {
         .weights = weights + (size_t)net->state_floats * sizeof(float),
         .gradients = net->options.training ? (size_t)net->gradient_floats * sizeof(float) : 0,
         .activations = net->common_bytes + net->common_scratch +
-                       (size_t)net->blocks * net->shard_bytes +
+                       (size_t)net->shards * net->shard_bytes +
                        (size_t)net->shards * net->shard_scratch,
         .packed = net->packed_bytes,
     };
@@ -176,9 +176,9 @@ lamina_status lamina__net_output(const lamina__net *net, int32_t layer, int32_t 
         return LAMINA_ERROR_USAGE;
     }
     const lamina__value *value = &net->values[net->layers[layer].value_out[output]];
-    *out = value->data.view[net->parts];
+    *out = value->data.view[net->pieces - 1];
     if (value->gradient.view != NULL) {
-        *d_out = value->gradient.view[net->parts];
+        *d_out = value->gradient.view[net->pieces - 1];
     } else {
         *d_out = (lamina_tensor){0};
     }

@@ -2,8 +2,9 @@
  * train or to evaluate.
  *
  * The plan. The batch is cut into shards; a worker thread takes one shard through all layers that
- * are called by shard, forward and then backward. A layer that couples the batch is called once on
- * the whole batch, and so is one of which the plan says so: a layer with many weights and little to
+ * are called by shard, forward and then backward. A layer that couples the batch is called in
+ * stages, by shard and joined in between, if its kernel can, else once on the whole batch, and so
+ * is one of which the plan says so: a layer with many weights and little to
  * do for a sample, such as a large linear layer, whose kernels then share the weights among the
  * threads instead of each going through all of them, and which has one gradient to sum instead of
  * one for each shard. With one shard and several threads every layer is called so, unless the plan
@@ -14,8 +15,8 @@
  * A shard may be cut again, into slices, which its thread takes one after the other, so that the
  * activations of a slice stay in the core's cache where those of a shard would not; they add to the
  * same gradients. When all layers are called by shard each slice goes forward and then backward
- * through the whole network, and the slices use the same memory. Where a layer waits for the whole
- * batch, all slices go up to it first, so each has memory of its own.
+ * through the whole network, and the slices use the same memory. Where shards wait for each other,
+ * all slices go up to there first; what lives beyond that is kept for each.
  *
  * After lamina__net_build a step allocates nothing. One thread uses a net at a time. */
 #ifndef LAMINA_GRAPH_NET_H

@@ -3,13 +3,19 @@
  * Values are the activations: the images, the labels, and every layer's outputs. A value lives in a
  * store, a piece of the arena; values that are computed in place share one.
  *
- * A part is what one call by shard gets: a slice of a shard, or the shard when it has one slice.
- * The batch is cut evenly into parts, and part p belongs to shard p / slices. Each value has a view
- * for each part and one of the whole batch. A lane is what one call into a layer needs: one for
- * each part, or a single one for a layer that is called on the whole batch.
+ * A piece is what one call into a layer can get. The batch is cut evenly into parts, the slices of
+ * the shards: part p belongs to shard p / slices. So the pieces are: the parts; the shards, where
+ * those have several slices; the whole batch, the last. Each value has a view of each piece. A lane
+ * is what one call needs: a layer called on the whole batch has a single one, others one for each
+ * part and shard, in the order of the pieces; one called in stages has one for the whole batch
+ * behind them, too.
  *
- * The arena: the common part, scratch of whole-batch calls, then a block for each part, or for each
- * shard when its slices share one, then scratch for each shard. */
+ * A run is what happens between two times at which all shards wait for each other: a unit's forward
+ * phase, its backward phase, or, of the last unit, both. What lives in one run only is local: it
+ * lies in a block of each shard, in which its slices follow each other.
+ *
+ * The arena: the common part, scratch of whole-batch calls, then a block for each shard, then
+ * scratch for each shard. */
 #ifndef LAMINA_GRAPH_NET_IMPL_H
 #define LAMINA_GRAPH_NET_IMPL_H
 
@@ -18,7 +24,7 @@
 enum { LAMINA__VALUE_DATA = 0, LAMINA__VALUE_TARGET = 1 };
 
 typedef enum lamina__place {
-    LAMINA__PLACE_SHARD = 1, /* in each shard's part of the arena */
+    LAMINA__PLACE_LOCAL = 1, /* in each shard's block of the arena, in one run only */
     LAMINA__PLACE_COMMON,    /* the whole batch contiguous, in the common part */
     LAMINA__PLACE_GIVEN      /* the caller's memory: images and labels */
 } lamina__place;
@@ -28,19 +34,24 @@ typedef enum lamina__place {
 typedef struct lamina__lifetime {
     int32_t first, last, eval_last;
     bool trained;
+    /* In a training step: its last use in the forward phase, and its first in the backward phase,
+     * INT32_MAX: none. `gap`: it is not there between them, as it is made again. */
+    int32_t forward_last, backward_first;
+    bool gap;
 } lamina__lifetime;
 
 typedef struct lamina__store {
     lamina__place place;
     size_t sample_bytes;
-    lamina__lifetime life;
-    size_t offset; /* in its part of the arena */
+    int64_t samples;                /* of a block, when it is local */
+    lamina__lifetime life, in_unit; /* by the clock of runs, and by that of layers */
+    size_t offset;                  /* in its part of the arena */
 } lamina__store;
 
-/* A tensor somewhere in memory, seen whole and by part. */
+/* A tensor somewhere in memory, seen by piece. */
 typedef struct lamina__views {
     int32_t store;       /* -1: there is no such tensor */
-    lamina_tensor *view; /* parts + 1: [parts] is the whole batch */
+    lamina_tensor *view; /* pieces */
 } lamina__views;
 
 typedef struct lamina__value {
@@ -70,6 +81,8 @@ typedef struct lamina__layer {
     lamina__instance *instance;
     const lamina__layer_spec *spec;
     bool whole;          /* called once, on the whole batch */
+    bool staged;         /* called in stages */
+    bool repeats;        /* its forward pass is repeated in the backward phase, in the same run */
     bool backward;       /* its backward pass is run */
     bool eval_only;      /* skipped in a training step */
     bool fused;          /* the layer before computes its forward pass, too, */
@@ -80,6 +93,8 @@ typedef struct lamina__layer {
      * written directly. */
     lamina__views d_in_apart[LAMINA__MAX_INPUTS];
     lamina__views saved[LAMINA__MAX_DECLARED];
+    int32_t shared;                       /* store, -1: none */
+    int32_t first_unit, last_unit;        /* the same, unless it is staged */
     int32_t weight[LAMINA__MAX_DECLARED]; /* in the net's list; a sharer's are its owner's */
     int32_t first_state;                  /* in the net's list */
     size_t packed_offset[LAMINA__MAX_DECLARED];
@@ -88,11 +103,15 @@ typedef struct lamina__layer {
 } lamina__layer;
 
 /* Consecutive layers that are called alike: by shard (one parallel region), or one on the whole
- * batch. */
+ * batch. A layer called in stages is the last of one unit, for what is before its sums are joined,
+ * and the first of the next. */
 typedef struct lamina__unit {
     int32_t begin, end; /* layers */
     bool whole;
     bool eval_only; /* all of them */
+    bool applies;   /* it begins with the second half of a layer called in stages, */
+    bool sums;      /* and ends with the first half of one */
+    bool sliced;    /* shards are taken slice by slice */
 } lamina__unit;
 
 /* A layer whose forward pass is repeated before the backward phase of a unit. */
@@ -121,10 +140,9 @@ struct lamina__net {
     const lamina__plan_record *own_plan; /* while it is built; NULL: none */
     const lamina__network *network;
     int32_t shards, slices, parts, threads; /* parts: shards * slices */
-    bool all_whole;   /* one shard, several threads: kernels use the threads */
-    bool openmp;      /* regions are OpenMP's: a kernel opens some itself */
-    int32_t blocks;   /* of shards' memory in the arena: parts, or shards if slices share it */
-    int64_t max_part; /* samples in the largest part */
+    bool all_whole; /* one shard, several threads: kernels use the threads */
+    bool openmp;    /* regions are OpenMP's: a kernel opens some itself */
+    int32_t pieces; /* the last is the whole batch */
 
     int32_t n_layers, n_values, n_stores, n_units, n_weights, n_states;
     lamina__layer *layers;
@@ -175,6 +193,32 @@ static inline int64_t lamina__part_begin(int64_t samples, int32_t part, int32_t 
     return samples * part / parts;
 }
 
+/* Lanes begin .. end-1 by which a unit takes a shard, or, when it is called on the whole batch, its
+ * only lane. */
+typedef struct lamina__lanes {
+    int32_t begin, end;
+} lamina__lanes;
+
+static inline lamina__lanes lamina__unit_lanes(const lamina__net *net, const lamina__unit *unit,
+                                               int32_t shard) {
+    if (unit->whole) {
+        return (lamina__lanes){0, 1};
+    }
+    if (unit->sliced || net->slices == 1) {
+        return (lamina__lanes){shard * net->slices, (shard + 1) * net->slices};
+    }
+    return (lamina__lanes){net->parts + shard, net->parts + shard + 1};
+}
+
+static inline int32_t lamina__lane_shard(const lamina__net *net, int32_t lane) {
+    return lane < net->parts ? lane / net->slices : lane - net->parts;
+}
+
+/* Its weights' gradients are one copy: no two calls write to them at once. */
+static inline bool lamina__has_one_gradient(const lamina__layer *layer) {
+    return layer->whole || layer->staged;
+}
+
 /* build.c */
 /* Builds a net by a plan of this machine's own (tune.c), which says nothing of kernels that are
  * forced, or, when that is NULL, as the options say. Errors of a layer go to diags with its place;
@@ -192,19 +236,33 @@ static inline bool lamina__net_is_stopped(const lamina__net_options *options) {
     return options->stop != NULL && *options->stop != 0;
 }
 
+/* units.c */
+/* Makes the units of layers that are set up, and tells these the sizes of their calls. */
+lamina_status lamina__make_units(lamina__net *, lamina_error *);
+/* How many slices of a shard are likely to be best: more than 1 only where layers are called in
+ * stages. */
+int32_t lamina__likely_slices(const lamina__net *);
+/* Every number of samples a call can get, largest first, without repeats; returns how many. On the
+ * whole batch; or by part, by shard, or either. */
+enum { LAMINA__MOST_SIZES = 16 };
+int32_t lamina__whole_sizes(const lamina__net *, int64_t sizes[LAMINA__MOST_SIZES]);
+int32_t lamina__shard_sizes(const lamina__net *, bool parts, bool shards,
+                            int64_t sizes[LAMINA__MOST_SIZES]);
+
 /* plan.c */
 /* May layer i put its output where its input is? The input must have no other reader, before or
  * after. */
 bool lamina__net_in_place(const lamina__net *, int32_t i);
-/* Times of the plan's clocks, see plan.c. */
-int32_t lamina__plan_forward_time(const lamina__net *, lamina__place, int32_t layer);
-int32_t lamina__plan_backward_time(const lamina__net *, lamina__place, int32_t layer);
 /* Does its backward pass read its output? */
 bool lamina__plan_needs_output(const lamina__layer *);
-/* Its number, -1: no memory. */
-int32_t lamina__plan_add_store(lamina__net *, lamina__place, const lamina_shape *,
-                               lamina__lifetime);
-/* Decides units, stores, their lifetimes and offsets. Layers are set up and bound. */
+/* The run of a unit's backward phase; that of its forward phase is its number. */
+int32_t lamina__plan_backward_run(const lamina__net *, int32_t unit);
+/* Can its forward pass be repeated in a training step? */
+bool lamina__plan_can_repeat(const lamina__layer *);
+/* A second store for what another one has, from one time to another of the clock of runs. Its
+ * number, -1: no memory. */
+int32_t lamina__plan_add_second(lamina__net *, int32_t store, int32_t first, int32_t last);
+/* Decides stores, their lifetimes and offsets. Layers are set up and bound. */
 lamina_status lamina__net_plan(lamina__net *, lamina_error *);
 
 /* again.c */

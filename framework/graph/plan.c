@@ -1,10 +1,16 @@
-/* The plan of the memory: units, stores, lifetimes, offsets.
+/* The plan of the memory: stores, lifetimes, offsets.
  *
- * Two clocks. A shard runs through all layers without waiting for the others, so inside its own
- * part of the arena time is the layer: layer i's forward is at time i, its backward at 2L - 1 - i,
- * and two stores that are never alive at the same time may lie in the same place. In the common
- * part a store holds all shards' samples, and while one shard is early in a unit another may be
- * late in it; there time is the unit, which all shards enter and leave together.
+ * Two clocks. All shards enter and leave a run together, and a store in the common part holds all
+ * shards' samples; so there time is the run: unit u's forward phase is at time u, its backward
+ * phase as far from the end. What lives in one run only is local: a shard, or slice of one, goes
+ * through the run's layers without waiting for the others, so inside its block time is the layer:
+ * layer i's forward is at time i, its backward at 2L - 1 - i, and two stores that are never alive
+ * at the same time may lie in the same place.
+ *
+ * What a layer called in stages writes, and what is changed of it in place, costs no more than
+ * going through memory once. Where only layers of its unit read it, it need not be kept for their
+ * backward pass: it is local, and made again at the beginning of the unit's backward phase, where
+ * it is read from the cache. That saves more time than it costs, and the memory besides.
  *
  * And two kinds of calls. A training step leaves out what only an evaluation runs, metrics, and an
  * evaluation has no backward pass. So each store has a lifetime in either, and shares no place with
@@ -24,46 +30,86 @@ static size_t round_up(size_t bytes) {
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-/* ---- Units and clocks ---- */
+/* ---- Clocks ---- */
 
-static lamina_status make_units(lamina__net *net, lamina_error *error) {
-    net->units = lamina__calloc((size_t)net->n_layers, sizeof *net->units);
-    if (net->units == NULL) {
-        return lamina__fail_memory(error, "the plan");
-    }
-    for (int32_t i = 0; i < net->n_layers; i++) {
-        lamina__layer *layer = &net->layers[i];
-        lamina__unit *last = net->n_units > 0 ? &net->units[net->n_units - 1] : NULL;
-        if (last != NULL && !last->whole && !layer->whole) {
-            last->end = i + 1;
-            last->eval_only = last->eval_only && layer->eval_only;
-        } else {
-            net->units[net->n_units++] = (lamina__unit){i, i + 1, layer->whole, layer->eval_only};
-        }
-    }
-    return LAMINA_OK;
+typedef enum clock_kind { RUNS, LAYERS } clock_kind;
+
+/* When its outputs are written, and its inputs are read for the last time. */
+static int32_t forward_time(const lamina__net *net, clock_kind clock, int32_t layer) {
+    return clock == RUNS ? net->layers[layer].last_unit : layer;
 }
 
-static int32_t unit_of(const lamina__net *net, int32_t layer) {
-    int32_t u = 0;
-    while (net->units[u].end <= layer) {
-        u++;
-    }
-    return u;
-}
-
-int32_t lamina__plan_forward_time(const lamina__net *net, lamina__place place, int32_t layer) {
-    return place == LAMINA__PLACE_COMMON ? unit_of(net, layer) : layer;
-}
-
-int32_t lamina__plan_backward_time(const lamina__net *net, lamina__place place, int32_t layer) {
-    if (place != LAMINA__PLACE_COMMON) {
-        return 2 * net->n_layers - 1 - layer;
-    }
-    /* The last unit, when it is by shard, goes forward and backward in one region. */
+int32_t lamina__plan_backward_run(const lamina__net *net, int32_t unit) {
+    /* The last unit, when it is by shard, goes forward and backward in one run. */
     const int32_t turn =
         net->units[net->n_units - 1].whole ? 2 * net->n_units - 1 : 2 * net->n_units - 2;
-    return turn - unit_of(net, layer);
+    return turn - unit;
+}
+
+/* When its backward pass begins to read, */
+static int32_t backward_begin(const lamina__net *net, clock_kind clock, int32_t layer) {
+    return clock == RUNS ? lamina__plan_backward_run(net, net->layers[layer].last_unit)
+                         : 2 * net->n_layers - 1 - layer;
+}
+
+/* and when it writes, and reads for the last time. */
+static int32_t backward_end(const lamina__net *net, clock_kind clock, int32_t layer) {
+    return clock == RUNS ? lamina__plan_backward_run(net, net->layers[layer].first_unit)
+                         : 2 * net->n_layers - 1 - layer;
+}
+
+/* The unit whose forward or backward phase a run is. */
+static const lamina__unit *unit_of_run(const lamina__net *net, int32_t run) {
+    return &net->units[run < net->n_units ? run : lamina__plan_backward_run(net, 0) - run];
+}
+
+/* ---- Lifetimes ---- */
+
+static int32_t later(int32_t a, int32_t b) {
+    return a > b ? a : b;
+}
+
+static int32_t earlier(int32_t a, int32_t b) {
+    return a < b ? a : b;
+}
+
+static void use_forward(lamina__lifetime *life, int32_t time, bool trained) {
+    life->eval_last = later(life->eval_last, time);
+    if (trained) {
+        life->last = later(life->last, time);
+        life->forward_last = later(life->forward_last, time);
+    }
+}
+
+static void use_backward(lamina__lifetime *life, int32_t first, int32_t last) {
+    life->last = later(life->last, last);
+    life->backward_first = earlier(life->backward_first, first);
+}
+
+static lamina__lifetime born(int32_t time, bool trained) {
+    return (lamina__lifetime){.first = time,
+                              .last = time,
+                              .eval_last = time,
+                              .trained = trained,
+                              .forward_last = time,
+                              .backward_first = INT32_MAX};
+}
+
+/* Of what only a backward pass has. */
+static lamina__lifetime in_backward(int32_t first, int32_t last) {
+    return (lamina__lifetime){.first = first,
+                              .last = last,
+                              .eval_last = -1,
+                              .trained = true,
+                              .forward_last = -1,
+                              .backward_first = first};
+}
+
+static void extend(lamina__lifetime *life, const lamina__lifetime *other) {
+    life->last = later(life->last, other->last);
+    life->eval_last = later(life->eval_last, other->eval_last);
+    life->forward_last = later(life->forward_last, other->forward_last);
+    life->backward_first = earlier(life->backward_first, other->backward_first);
 }
 
 /* ---- Stores ---- */
@@ -72,32 +118,32 @@ static size_t sample_bytes(const lamina_shape *shape) {
     return (size_t)(lamina__shape_count(shape) / shape->dim[0]) * lamina__dtype_bytes(shape->dtype);
 }
 
-int32_t lamina__plan_add_store(lamina__net *net, lamina__place place, const lamina_shape *shape,
-                               lamina__lifetime life) {
-    if (net->options.keep_all && place != LAMINA__PLACE_GIVEN) {
-        life = (lamina__lifetime){0, INT32_MAX, INT32_MAX, true};
-    }
+/* Its number, -1: no memory. */
+static int32_t add_store(lamina__net *net, const lamina__store *store) {
     void *stores = net->stores;
     if (lamina__grow(&stores, &net->stores_capacity, (size_t)net->n_stores + 1,
                      sizeof *net->stores) != 0) {
         return -1;
     }
     net->stores = stores;
-    net->stores[net->n_stores] =
-        (lamina__store){.place = place, .sample_bytes = sample_bytes(shape), .life = life};
+    net->stores[net->n_stores] = *store;
     return net->n_stores++;
 }
 
-static void extend(lamina__store *store, int32_t last, int32_t eval_last) {
-    lamina__lifetime *life = &store->life;
-    life->last = last > life->last ? last : life->last;
-    life->eval_last = eval_last > life->eval_last ? eval_last : life->eval_last;
+static int32_t add_tensor(lamina__net *net, const lamina_shape *shape, lamina__lifetime life,
+                          lamina__lifetime in_unit) {
+    return add_store(
+        net,
+        &(lamina__store){.sample_bytes = sample_bytes(shape), .life = life, .in_unit = in_unit});
 }
 
-/* Of what only a backward pass has. */
-static lamina__lifetime in_step(int32_t first, int32_t last) {
-    return (lamina__lifetime){first, last, -1, true};
+int32_t lamina__plan_add_second(lamina__net *net, int32_t store, int32_t first, int32_t last) {
+    return add_store(net, &(lamina__store){.place = LAMINA__PLACE_COMMON,
+                                           .sample_bytes = net->stores[store].sample_bytes,
+                                           .life = in_backward(first, last)});
 }
+
+/* ---- Values ---- */
 
 /* Could layer i write over its input, as far as who reads that is concerned? */
 static bool may_overwrite(const lamina__net *net, int32_t i) {
@@ -115,30 +161,11 @@ static bool may_overwrite(const lamina__net *net, int32_t i) {
     return !producer->backward || (producer->instance->type->flags & LAMINA_NEEDS_OUTPUT) == 0;
 }
 
-/* Common when a whole-batch layer touches it, when it is what comes out of the network, or when a
- * layer writes it over what is common. */
-static lamina__place place_of(const lamina__net *net, int32_t v) {
-    const lamina__value *value = &net->values[v];
-    if (value->producer < 0) {
-        return LAMINA__PLACE_GIVEN;
-    }
-    if (net->options.keep_all || value->n_uses == 0) {
-        return LAMINA__PLACE_COMMON;
-    }
-    if (net->layers[value->producer].whole) {
-        return LAMINA__PLACE_COMMON;
-    }
-    for (int32_t i = value->producer + 1; i <= value->last_use; i++) {
-        for (int32_t k = 0; net->layers[i].whole && k < net->layers[i].instance->n_in; k++) {
-            if (net->layers[i].value_in[k] == v) {
-                return LAMINA__PLACE_COMMON;
-            }
-        }
-    }
-    const lamina__layer *producer = &net->layers[value->producer];
-    return v == producer->value_out[0] && may_overwrite(net, value->producer)
-               ? place_of(net, producer->value_in[0])
-               : LAMINA__PLACE_SHARD;
+bool lamina__net_in_place(const lamina__net *net, int32_t i) {
+    const lamina__layer *layer = &net->layers[i];
+    const lamina__value *in = &net->values[layer->value_in[0]];
+    return may_overwrite(net, i) &&
+           sample_bytes(&in->shape) == sample_bytes(&net->values[layer->value_out[0]].shape);
 }
 
 bool lamina__plan_needs_output(const lamina__layer *layer) {
@@ -146,65 +173,59 @@ bool lamina__plan_needs_output(const lamina__layer *layer) {
            (layer->instance->type->flags & LAMINA_NEEDS_OUTPUT) != 0;
 }
 
-/* The last moment anyone reads the value in a training step, or in an evaluation. */
-static int32_t value_end(const lamina__net *net, int32_t v, lamina__place place, bool evaluation) {
+static lamina__lifetime value_life(const lamina__net *net, int32_t v, clock_kind clock) {
     const lamina__value *value = &net->values[v];
     const lamina__layer *producer = &net->layers[value->producer];
-    int32_t end = lamina__plan_forward_time(net, place, value->producer);
-    if (!evaluation && lamina__plan_needs_output(producer)) {
-        end = lamina__plan_backward_time(net, place, value->producer);
+    lamina__lifetime life = born(forward_time(net, clock, value->producer), !producer->eval_only);
+    if (value->n_uses ==
+        0) { /* what comes out of the network, the losses too, is read afterwards */
+        life.last = life.eval_last = life.forward_last = INT32_MAX;
+        return life;
+    }
+    if (lamina__plan_needs_output(producer)) {
+        use_backward(&life, backward_begin(net, clock, value->producer),
+                     backward_end(net, clock, value->producer));
     }
     for (int32_t i = value->producer + 1; i <= value->last_use; i++) {
         const lamina__layer *user = &net->layers[i];
+        const bool late = user->backward && (user->instance->type->flags & LAMINA_NEEDS_INPUT) != 0;
         for (int32_t k = 0; k < user->instance->n_in; k++) {
-            if (user->value_in[k] != v || (user->eval_only && !evaluation)) {
+            if (user->value_in[k] != v) {
                 continue;
             }
-            const bool late = !evaluation && user->backward &&
-                              (user->instance->type->flags & LAMINA_NEEDS_INPUT) != 0;
-            const int32_t time = late ? lamina__plan_backward_time(net, place, i)
-                                      : lamina__plan_forward_time(net, place, i);
-            end = time > end ? time : end;
+            use_forward(&life, forward_time(net, clock, i), !user->eval_only);
+            if (late) {
+                use_backward(&life, backward_begin(net, clock, i), backward_end(net, clock, i));
+            }
         }
     }
-    return end;
-}
-
-bool lamina__net_in_place(const lamina__net *net, int32_t i) {
-    const lamina__layer *layer = &net->layers[i];
-    const lamina__value *in = &net->values[layer->value_in[0]];
-    return may_overwrite(net, i) &&
-           place_of(net, layer->value_in[0]) == place_of(net, layer->value_out[0]) &&
-           sample_bytes(&in->shape) == sample_bytes(&net->values[layer->value_out[0]].shape);
+    return life;
 }
 
 static bool place_values(lamina__net *net) {
     for (int32_t v = 0; v < 2; v++) {
-        const lamina_shape *shape = &net->values[v].shape;
-        net->values[v].data.store =
-            lamina__plan_add_store(net, LAMINA__PLACE_GIVEN, shape, (lamina__lifetime){0});
-        if (net->values[v].data.store < 0) {
+        lamina__value *value = &net->values[v];
+        value->data.store =
+            add_store(net, &(lamina__store){.place = LAMINA__PLACE_GIVEN,
+                                            .sample_bytes = sample_bytes(&value->shape)});
+        if (value->data.store < 0) {
             return false;
         }
     }
     for (int32_t i = 0; i < net->n_layers; i++) {
         const lamina__layer *layer = &net->layers[i];
         for (int32_t k = 0; k < layer->instance->n_out; k++) {
-            lamina__value *value = &net->values[layer->value_out[k]];
-            const lamina__place place = place_of(net, layer->value_out[k]);
-            /* What comes out of the network, the losses too, is read after the step. */
-            lamina__lifetime life = {lamina__plan_forward_time(net, place, i), INT32_MAX, INT32_MAX,
-                                     !layer->eval_only};
-            if (value->n_uses > 0) {
-                life.last = value_end(net, layer->value_out[k], place, false);
-                life.eval_last = value_end(net, layer->value_out[k], place, true);
-            }
+            const int32_t v = layer->value_out[k];
+            lamina__value *value = &net->values[v];
+            const lamina__lifetime life = value_life(net, v, RUNS),
+                                   in_unit = value_life(net, v, LAYERS);
             if (k == 0 && lamina__net_in_place(net, i)) {
                 value->data.store = net->values[layer->value_in[0]].data.store;
-                extend(&net->stores[value->data.store], life.last, life.eval_last);
+                extend(&net->stores[value->data.store].life, &life);
+                extend(&net->stores[value->data.store].in_unit, &in_unit);
                 continue;
             }
-            value->data.store = lamina__plan_add_store(net, place, &value->shape, life);
+            value->data.store = add_tensor(net, &value->shape, life, in_unit);
             if (value->data.store < 0) {
                 return false;
             }
@@ -227,7 +248,7 @@ static bool reaches_first(const lamina__net *net, int32_t i, int32_t k) {
     return net->values[v].last_trained_use == i;
 }
 
-static bool backward_in_place(const lamina__net *net, int32_t i, int32_t k, lamina__place place) {
+static bool backward_in_place(const lamina__net *net, int32_t i, int32_t k) {
     const lamina__layer *layer = &net->layers[i];
     const lamina__value *in = &net->values[layer->value_in[k]];
     const lamina__value *out = &net->values[layer->value_out[0]];
@@ -235,8 +256,13 @@ static bool backward_in_place(const lamina__net *net, int32_t i, int32_t k, lami
         (layer->instance->type->flags & LAMINA_IN_PLACE) == 0 || in->n_trained_uses != 1) {
         return false;
     }
-    const lamina__store *store = &net->stores[out->gradient.store];
-    return store->place == place && store->sample_bytes == sample_bytes(&in->shape);
+    return net->stores[out->gradient.store].sample_bytes == sample_bytes(&in->shape);
+}
+
+/* What layer i writes in its backward pass, until that of layer `reader`. */
+static lamina__lifetime gradient_life(const lamina__net *net, clock_kind clock, int32_t i,
+                                      int32_t reader) {
+    return in_backward(backward_end(net, clock, i), backward_end(net, clock, reader));
 }
 
 /* The gradient of a value is alive from the first layer that writes it, in backward order, to the
@@ -249,23 +275,24 @@ static bool place_gradients(lamina__net *net) {
             if (!in->needs_gradient) {
                 continue;
             }
-            const lamina__place place = place_of(net, layer->value_in[k]);
-            const int32_t now = lamina__plan_backward_time(net, place, i);
             if (!reaches_first(net, i, k)) {
                 layer->d_in_apart[k].store =
-                    lamina__plan_add_store(net, place, &in->shape, in_step(now, now));
+                    add_tensor(net, &in->shape, gradient_life(net, RUNS, i, i),
+                               gradient_life(net, LAYERS, i, i));
                 if (layer->d_in_apart[k].store < 0) {
                     return false;
                 }
                 continue;
             }
-            const int32_t end = lamina__plan_backward_time(net, place, in->producer);
-            if (backward_in_place(net, i, k, place)) {
+            const lamina__lifetime life = gradient_life(net, RUNS, i, in->producer),
+                                   in_unit = gradient_life(net, LAYERS, i, in->producer);
+            if (backward_in_place(net, i, k)) {
                 in->gradient.store = net->values[layer->value_out[0]].gradient.store;
-                extend(&net->stores[in->gradient.store], end, -1);
+                extend(&net->stores[in->gradient.store].life, &life);
+                extend(&net->stores[in->gradient.store].in_unit, &in_unit);
                 continue;
             }
-            in->gradient.store = lamina__plan_add_store(net, place, &in->shape, in_step(now, end));
+            in->gradient.store = add_tensor(net, &in->shape, life, in_unit);
             if (in->gradient.store < 0) {
                 return false;
             }
@@ -274,18 +301,40 @@ static bool place_gradients(lamina__net *net) {
     return true;
 }
 
+/* ---- What layers save, and what the calls of one share ---- */
+
+/* From the first call of the forward pass to the last of the backward pass. */
+static lamina__lifetime saved_life(const lamina__net *net, int32_t i, clock_kind clock) {
+    const lamina__layer *layer = &net->layers[i];
+    lamina__lifetime life = born(clock == RUNS ? layer->first_unit : i, !layer->eval_only);
+    use_forward(&life, forward_time(net, clock, i), !layer->eval_only);
+    if (layer->backward) {
+        use_backward(&life, backward_begin(net, clock, i), backward_end(net, clock, i));
+    }
+    return life;
+}
+
 static bool place_saved(lamina__net *net) {
     for (int32_t i = 0; i < net->n_layers; i++) {
         lamina__layer *layer = &net->layers[i];
-        const lamina__place place =
-            layer->whole || net->options.keep_all ? LAMINA__PLACE_COMMON : LAMINA__PLACE_SHARD;
-        const int32_t now = lamina__plan_forward_time(net, place, i);
+        const lamina__lifetime life = saved_life(net, i, RUNS),
+                               in_unit = saved_life(net, i, LAYERS);
         for (int32_t k = 0; k < layer->instance->n_saved; k++) {
-            const int32_t end = layer->backward ? lamina__plan_backward_time(net, place, i) : now;
             layer->saved[k].store =
-                lamina__plan_add_store(net, place, &layer->instance->saved[k].shape,
-                                       (lamina__lifetime){now, end, now, !layer->eval_only});
+                add_tensor(net, &layer->instance->saved[k].shape, life, in_unit);
             if (layer->saved[k].store < 0) {
+                return false;
+            }
+        }
+        layer->shared = -1;
+        if (layer->instance->shared_bytes > 0) {
+            const size_t batch = (size_t)net->options.batch;
+            layer->shared = add_store(
+                net, &(lamina__store){.place = LAMINA__PLACE_COMMON,
+                                      .sample_bytes =
+                                          (layer->instance->shared_bytes + batch - 1) / batch,
+                                      .life = life});
+            if (layer->shared < 0) {
                 return false;
             }
         }
@@ -293,17 +342,135 @@ static bool place_saved(lamina__net *net) {
     return true;
 }
 
+/* ---- Places ---- */
+
+/* Does it live in one run only, of either kind of call? */
+static bool is_in_one_run(const lamina__store *store) {
+    const lamina__lifetime *life = &store->life;
+    return (!life->trained || life->last == life->first) &&
+           (life->eval_last < 0 || life->eval_last == life->first);
+}
+
+/* What a layer saves is there until its backward pass; without one, only while it runs the first
+ * time. */
+bool lamina__plan_can_repeat(const lamina__layer *layer) {
+    const lamina_layer_type *type = layer->instance->type;
+    return layer->instance->n_out == 1 && (type->flags & LAMINA_IS_LOSS) == 0 &&
+           (layer->backward || (layer->instance->n_saved == 0 && !layer->staged)) &&
+           (layer->instance->n_states == 0 || (type->flags & LAMINA_REPEATS) != 0);
+}
+
+/* Can a writer of store s repeat its forward pass in that run, for next to nothing? */
+static bool can_repeat_in(const lamina__net *net, const lamina__layer *layer, int32_t s,
+                          int32_t run) {
+    bool can = lamina__plan_can_repeat(layer) && layer->instance->multiply_adds == 0;
+    for (int32_t k = 0; k < layer->instance->n_in; k++) {
+        const int32_t from = net->values[layer->value_in[k]].data.store;
+        const lamina__store *store = &net->stores[from];
+        can = can && (from == s || store->place == LAMINA__PLACE_GIVEN ||
+                      (store->place == LAMINA__PLACE_COMMON && store->life.last >= run));
+    }
+    return can;
+}
+
+static bool writes(const lamina__net *net, int32_t i, int32_t s) {
+    const lamina__layer *layer = &net->layers[i];
+    return net->values[layer->value_out[0]].data.store == s;
+}
+
+/* Is store s written by a layer called in stages, and read in its unit only? */
+static bool can_have_gap(const lamina__net *net, int32_t s) {
+    const lamina__lifetime *life = &net->stores[s].life;
+    bool can = net->options.training && life->trained && life->forward_last == life->first &&
+               life->eval_last == life->first && life->backward_first == life->last &&
+               life->last == lamina__plan_backward_run(net, life->first);
+    bool staged = false;
+    for (int32_t i = 0; can && i < net->n_layers; i++) {
+        if (writes(net, i, s)) {
+            staged = staged || net->layers[i].staged;
+            can = staged && can_repeat_in(net, &net->layers[i], s, life->last);
+        }
+    }
+    return can && staged;
+}
+
+/* Local from here on; made again when the unit's backward phase begins, from what must be there
+ * then. */
+static void make_gap(lamina__net *net, int32_t s) {
+    lamina__store *store = &net->stores[s];
+    const int32_t run = store->life.last;
+    store->in_unit.gap = true;
+    store->in_unit.backward_first = 2 * net->n_layers - unit_of_run(net, store->life.first)->end;
+    for (int32_t i = 0; i < net->n_layers; i++) {
+        lamina__layer *layer = &net->layers[i];
+        if (!writes(net, i, s)) {
+            continue;
+        }
+        layer->repeats = true;
+        for (int32_t k = 0; k < layer->instance->n_in; k++) {
+            const int32_t from = net->values[layer->value_in[k]].data.store;
+            if (from != s) {
+                use_backward(&net->stores[from].life, run, run);
+            }
+        }
+    }
+}
+
+/* Decides where the stores lie that have no place yet; values come in the order of their layers. */
+static void choose_places(lamina__net *net) {
+    for (int32_t s = 0; s < net->n_stores; s++) {
+        lamina__store *store = &net->stores[s];
+        if (store->place != 0) {
+            continue;
+        }
+        store->place = LAMINA__PLACE_COMMON;
+        if (net->options.keep_all) {
+            store->life =
+                (lamina__lifetime){.last = INT32_MAX, .eval_last = INT32_MAX, .trained = true};
+            continue;
+        }
+        const lamina__unit *unit = unit_of_run(net, store->life.first);
+        if (unit->whole) {
+            continue;
+        }
+        const bool gap = !is_in_one_run(store) && can_have_gap(net, s);
+        if (gap) {
+            make_gap(net, s);
+        }
+        if (gap || is_in_one_run(store)) {
+            const int32_t cut = unit->sliced ? net->parts : net->shards;
+            store->place = LAMINA__PLACE_LOCAL;
+            store->samples = (net->options.batch + cut - 1) / cut;
+        }
+    }
+}
+
 /* ---- Offsets ---- */
 
 static size_t store_bytes(const lamina__net *net, const lamina__store *store) {
     const int64_t samples =
-        store->place == LAMINA__PLACE_COMMON ? net->options.batch : net->max_part;
+        store->place == LAMINA__PLACE_COMMON ? net->options.batch : store->samples;
     return round_up(store->sample_bytes * (size_t)samples);
 }
 
-static bool overlap_in_time(const lamina__lifetime *a, const lamina__lifetime *b) {
-    const bool trained = a->trained && b->trained && a->first <= b->last && b->first <= a->last;
-    return trained || (a->first <= b->eval_last && b->first <= a->eval_last);
+/* Is one there in a training step while the other is? */
+static bool meet_in_training(const lamina__lifetime *a, const lamina__lifetime *b) {
+    const int32_t a_end = a->gap ? a->forward_last : a->last,
+                  b_end = b->gap ? b->forward_last : b->last;
+    return (a->first <= b_end && b->first <= a_end) ||
+           (a->gap && a->backward_first <= b_end && b->first <= a->last) ||
+           (b->gap && b->backward_first <= a_end && a->first <= b->last) ||
+           (a->gap && b->gap && a->backward_first <= b->last && b->backward_first <= a->last);
+}
+
+static const lamina__lifetime *life_of(const lamina__store *store) {
+    return store->place == LAMINA__PLACE_COMMON ? &store->life : &store->in_unit;
+}
+
+static bool overlap_in_time(const lamina__store *one, const lamina__store *other) {
+    const lamina__lifetime *a = life_of(one), *b = life_of(other);
+    return (a->trained && b->trained && meet_in_training(a, b)) ||
+           (a->first <= b->eval_last && b->first <= a->eval_last);
 }
 
 /* The lowest offset at which store s meets none of the placed stores it shares time with. */
@@ -317,8 +484,7 @@ static size_t lowest_offset(const lamina__net *net, const int32_t *placed, int32
         for (int32_t p = 0; p < n_placed; p++) {
             const lamina__store *other = &net->stores[placed[p]];
             const size_t other_end = other->offset + store_bytes(net, other);
-            if (overlap_in_time(&s->life, &other->life) && best < other_end &&
-                other->offset < best + bytes) {
+            if (overlap_in_time(s, other) && best < other_end && other->offset < best + bytes) {
                 best = other_end;
                 moved = true;
             }
@@ -374,13 +540,10 @@ static void place_packed(lamina__net *net) {
 }
 
 lamina_status lamina__net_plan(lamina__net *net, lamina_error *error) {
-    const lamina_status status = make_units(net, error);
-    if (status != LAMINA_OK) {
-        return status;
-    }
     if (!place_values(net)) {
         return lamina__fail_memory(error, "the plan");
     }
+    choose_places(net);
     const lamina_status again = lamina__plan_again(net, error);
     if (again != LAMINA_OK) {
         return again;
@@ -388,12 +551,13 @@ lamina_status lamina__net_plan(lamina__net *net, lamina_error *error) {
     if (!place_gradients(net) || !place_saved(net)) {
         return lamina__fail_memory(error, "the plan");
     }
+    choose_places(net);
     int32_t *order = lamina__calloc((size_t)net->n_stores * 2, sizeof *order);
     if (order == NULL) {
         return lamina__fail_memory(error, "the plan");
     }
     net->common_bytes = place_offsets(net, LAMINA__PLACE_COMMON, order, order + net->n_stores);
-    net->shard_bytes = place_offsets(net, LAMINA__PLACE_SHARD, order, order + net->n_stores);
+    net->shard_bytes = place_offsets(net, LAMINA__PLACE_LOCAL, order, order + net->n_stores);
     lamina__free(order);
     place_packed(net);
     return LAMINA_OK;

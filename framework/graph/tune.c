@@ -110,8 +110,9 @@ typedef struct tuner {
     candidates *layers;
     int32_t *like; /* the first layer that computes the same, with other numbers */
     heaviness *heavy;
-    double *least; /* (layers, passes, threads): seconds in the trial that ran last */
-    double *cost;  /* (layers, passes): of all threads, with repacking */
+    double *least;  /* (layers, passes, threads): seconds in the trial that ran last */
+    double *cost;   /* (layers, passes): of all threads, with repacking */
+    int32_t slices; /* to begin with */
     bool told;
 } tuner;
 
@@ -584,6 +585,7 @@ static bool weigh_layers(tuner *t) {
     if (made) {
         t->momentum = lamina__calloc((size_t)lamina__net_weight_floats(net) + 1, sizeof(float));
     }
+    t->slices = made ? lamina__likely_slices(net) : 1;
     lamina__net_free(net);
     return t->momentum != NULL;
 }
@@ -770,11 +772,11 @@ static void try_whole(tuner *t, plan *other, plan *best) {
 
 static bool measure(tuner *t, plan *best, plan *other) {
     best->shards = t->threads < t->options->batch ? t->threads : (int32_t)t->options->batch;
-    best->slices = 1;
-    best->by_shard = best->shards == 1;
     if (!weigh_layers(t)) {
         return false;
     }
+    best->slices = t->slices;
+    best->by_shard = best->shards == 1;
     if (t->options->training && t->threads > 1) { /* likely, and for a busy machine the last word */
         (void)add_heavy(t, best, reuses[0]);
     }

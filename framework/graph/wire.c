@@ -1,4 +1,4 @@
-/* Wiring a net: memory for the plan, a view of every tensor for every part, and the lanes' lists
+/* Wiring a net: memory for the plan, a view of every tensor for every piece, and the lanes' lists
  * of them. Done once; a step only changes views when the batch size changes, and the two pointers
  * to the batch itself. */
 #include "base/alloc.h"
@@ -15,11 +15,11 @@ typedef struct view_list {
     lamina_tensor *next;
 } view_list;
 
-/* Hands out parts + 1 views of a tensor. */
+/* Hands out a tensor's views. */
 static void take_views(view_list *list, lamina__views *views, const lamina_shape *shape) {
     views->view = list->next;
-    list->next += list->net->parts + 1;
-    for (int32_t p = 0; p <= list->net->parts; p++) {
+    list->next += list->net->pieces;
+    for (int32_t p = 0; p < list->net->pieces; p++) {
         lamina__tensor_view(&views->view[p], shape, NULL);
     }
 }
@@ -29,7 +29,7 @@ static size_t count_views(const lamina__net *net) {
     for (int32_t i = 0; i < net->n_layers; i++) {
         tensors += (size_t)net->layers[i].instance->n_in + (size_t)net->layers[i].instance->n_saved;
     }
-    return tensors * ((size_t)net->parts + 1);
+    return tensors * (size_t)net->pieces;
 }
 
 static lamina_status make_views(lamina__net *net, lamina_error *error) {
@@ -60,51 +60,69 @@ static lamina_status make_views(lamina__net *net, lamina_error *error) {
     return LAMINA_OK;
 }
 
-/* Where the memory of a part begins in the arena. */
-static char *part_memory(const lamina__net *net, int32_t part) {
-    const int32_t block = net->blocks == net->parts ? part : part / net->slices;
-    return net->arena + net->common_bytes + net->common_scratch + (size_t)block * net->shard_bytes;
+/* Of a batch of so many samples, which are those of a piece? */
+typedef struct span {
+    int64_t begin, end;
+} span;
+
+static span samples_of(const lamina__net *net, int32_t piece, int64_t all) {
+    const int32_t cut = piece < net->parts ? net->parts : net->shards;
+    const int32_t p = piece < net->parts ? piece : piece - net->parts;
+    if (piece == net->pieces - 1) {
+        return (span){0, all};
+    }
+    return (span){lamina__part_begin(all, p, cut), lamina__part_begin(all, p + 1, cut)};
 }
 
+/* Where a shard's block begins in the arena. */
+static char *shard_memory(const lamina__net *net, int32_t shard) {
+    return net->arena + net->common_bytes + net->common_scratch + (size_t)shard * net->shard_bytes;
+}
+
+/* Of a layer called in stages, the call on the whole batch has the first shard's. */
 static char *scratch_of(const lamina__net *net, const lamina__layer *layer, int32_t lane) {
     if (layer->whole) {
         return net->arena + net->common_bytes;
     }
-    return net->arena + net->common_bytes + net->common_scratch +
-           (size_t)net->blocks * net->shard_bytes +
-           (size_t)(lane / net->slices) * net->shard_scratch;
+    const int32_t shard = lane == net->pieces - 1 ? 0 : lamina__lane_shard(net, lane);
+    return shard_memory(net, net->shards) + (size_t)shard * net->shard_scratch;
 }
 
 /* given: where a tensor without a store begins, a loss's gradient. */
-static void bind_views(lamina__net *net, lamina__views *views, float *given, int64_t samples) {
+static void bind_views(lamina__net *net, lamina__views *views, float *given, int64_t all) {
     if (views->view == NULL) {
         return;
     }
-    for (int32_t p = 0; p <= net->parts; p++) {
+    for (int32_t p = 0; p < net->pieces; p++) {
         lamina_tensor *view = &views->view[p];
-        const bool all = p == net->parts;
-        const int64_t begin = all ? 0 : lamina__part_begin(samples, p, net->parts);
-        const int64_t end = all ? samples : lamina__part_begin(samples, p + 1, net->parts);
-        view->shape.dim[0] = end - begin;
+        const span s = samples_of(net, p, all);
+        view->shape.dim[0] = s.end - s.begin;
         if (views->store < 0) {
-            view->data = given + begin;
+            view->data = given + s.begin;
             continue;
         }
         const lamina__store *store = &net->stores[views->store];
         if (store->place == LAMINA__PLACE_COMMON) {
-            view->data = net->arena + store->offset + (size_t)begin * store->sample_bytes;
-        } else if (store->place == LAMINA__PLACE_SHARD) {
-            view->data = all ? NULL : part_memory(net, p) + store->offset;
+            view->data = net->arena + store->offset + (size_t)s.begin * store->sample_bytes;
+        } else if (store->place == LAMINA__PLACE_LOCAL) {
+            view->data = p == net->pieces - 1
+                             ? NULL
+                             : shard_memory(net, lamina__lane_shard(net, p)) + store->offset;
         }
     }
 }
 
-static void bind_lane(lamina__net *net, lamina__layer *layer, int32_t l, int64_t samples) {
+/* The piece that a lane is for. */
+static int32_t piece_of(const lamina__net *net, const lamina__layer *layer, int32_t lane) {
+    return layer->whole ? net->pieces - 1 : lane;
+}
+
+static void bind_lane(lamina__net *net, lamina__layer *layer, int32_t l, int64_t all) {
     lamina_io *io = &layer->lanes[l].io;
-    const int32_t parts = layer->whole ? 1 : net->parts;
-    io->first_sample = lamina__part_begin(samples, l, parts);
-    io->samples = lamina__part_begin(samples, l + 1, parts) - io->first_sample;
-    io->batch = samples;
+    const span s = samples_of(net, piece_of(net, layer, l), all);
+    io->first_sample = s.begin;
+    io->samples = s.end - s.begin;
+    io->batch = all;
 }
 
 static float *loss_gradient(const lamina__net *net, int32_t loss) {
@@ -148,9 +166,8 @@ void lamina__net_bind_batch(lamina__net *net, const lamina__batch *batch) {
     const int64_t size = lamina__shape_count(&data->shape) / data->shape.dim[0];
     const int64_t target_size = lamina__shape_count(&target->shape) / target->shape.dim[0];
     const bool labels = target->shape.dtype == LAMINA_I32;
-    for (int32_t p = 0; p <= net->parts; p++) {
-        const int64_t begin =
-            p == net->parts ? 0 : lamina__part_begin(batch->samples, p, net->parts);
+    for (int32_t p = 0; p < net->pieces; p++) {
+        const int64_t begin = samples_of(net, p, batch->samples).begin;
         /* Layers only read their inputs. */
         data->data.view[p].data = batch->images + begin * size;
         target->data.view[p].data = labels
@@ -165,6 +182,9 @@ void lamina__net_bind_again(lamina__net *net, int32_t layer, bool again) {
     for (int32_t k = 0; k < net->layers[layer].instance->n_out; k++) {
         lamina__value *value = &net->values[net->layers[layer].value_out[k]];
         lamina__views views = value->data;
+        if (value->store_again == 0) {
+            continue; /* local */
+        }
         views.store = again ? value->store_again : value->data.store;
         bind_views(net, &views, NULL, net->bound_samples);
     }
@@ -172,10 +192,10 @@ void lamina__net_bind_again(lamina__net *net, int32_t layer, bool again) {
 
 /* ---- Lanes ---- */
 
-/* The view a lane uses: its part's, or the whole. */
+/* The view a lane uses. */
 static const lamina_tensor *view_for(const lamina__net *net, const lamina__layer *layer,
                                      const lamina__views *views, int32_t lane) {
-    return &views->view[layer->whole ? net->parts : lane];
+    return &views->view[piece_of(net, layer, lane)];
 }
 
 static void point_inputs(const lamina__net *net, const lamina__layer *layer, int32_t l,
@@ -205,7 +225,7 @@ static void point_outputs(const lamina__net *net, const lamina__layer *layer, in
 static void point_weights(const lamina__net *net, const lamina__layer *layer, int32_t l,
                           const lamina_tensor **weight, const lamina_tensor **d_weight) {
     lamina__lane *lane = &layer->lanes[l];
-    const int64_t shard = l / net->slices;
+    const int64_t shard = lamina__has_one_gradient(layer) ? 0 : lamina__lane_shard(net, l);
     for (int32_t k = 0; k < layer->instance->n_weights; k++) {
         const lamina__net_weight *w = &net->weights[layer->weight[k]];
         const lamina__net_gradient *gradient = &net->gradients[layer->weight[k]];
@@ -224,7 +244,7 @@ static void point_weights(const lamina__net *net, const lamina__layer *layer, in
 static const lamina_tensor *target_of(const lamina__net *net, const lamina__layer *layer) {
     const bool takes =
         lamina__has_target(layer->instance->type) && layer->value_in[1] == LAMINA__VALUE_TARGET;
-    return takes ? &net->values[LAMINA__VALUE_TARGET].data.view[net->parts] : NULL;
+    return takes ? &net->values[LAMINA__VALUE_TARGET].data.view[net->pieces - 1] : NULL;
 }
 
 static lamina_status wire_lane(lamina__net *net, lamina__layer *layer, int32_t l,
@@ -260,7 +280,7 @@ static lamina_status wire_lane(lamina__net *net, lamina__layer *layer, int32_t l
     lane->io = (lamina_io){
         .struct_size = sizeof(lamina_io),
         .phase = LAMINA_TRAIN,
-        .shard = l / net->slices,
+        .shard = layer->whole || l == net->pieces - 1 ? 0 : lamina__lane_shard(net, l),
         .in = in,
         .out = out,
         .weight = weight,
@@ -273,6 +293,8 @@ static lamina_status wire_lane(lamina__net *net, lamina__layer *layer, int32_t l
         .parts = 1,
         .target = target_of(net, layer),
         .weight_sum = (instance->type->flags & LAMINA_IS_LOSS) != 0 ? &lane->weight_sum : NULL,
+        .shared = layer->shared >= 0 ? net->arena + net->stores[layer->shared].offset : NULL,
+        .call = l < net->parts ? l : l - net->parts,
         .scratch = scratch_of(net, layer, l)};
     lamina__call_init(&lane->call, layer->instance, &lane->error);
     lane->call.openmp = net->openmp;
@@ -332,7 +354,7 @@ lamina_status lamina__net_wire(lamina__net *net, lamina_error *error) {
     view_weights(net);
     for (int32_t i = 0; i < net->n_layers; i++) {
         lamina__layer *layer = &net->layers[i];
-        const int32_t lanes = layer->whole ? 1 : net->parts;
+        const int32_t lanes = layer->whole ? 1 : net->pieces - !layer->staged;
         layer->lanes = lamina__calloc((size_t)lanes, sizeof *layer->lanes);
         if (layer->lanes == NULL) {
             return lamina__fail_memory(error, "the network's lanes");

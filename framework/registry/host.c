@@ -364,6 +364,19 @@ static int32_t host_add_packed(lamina_call *call, const char *name, size_t bytes
     return index;
 }
 
+static int32_t host_add_shared(lamina_call *call, size_t bytes) {
+    lamina__instance *instance = call_of(call)->instance;
+    const int32_t status = check_declaring(call, "shared memory", true);
+    if (status == LAMINA_OK && (bytes > ((size_t)1 << 42) || instance->calls == 0)) {
+        return host_fail(call, LAMINA_ERROR_INTERNAL, "%zu bytes of shared memory are declared%s",
+                         bytes, instance->calls == 0 ? " by a layer not called in stages" : "");
+    }
+    if (status == LAMINA_OK) {
+        instance->shared_bytes += bytes;
+    }
+    return status;
+}
+
 /* ---- prepare(), forward(), backward() ---- */
 
 typedef struct range_work {
@@ -434,4 +447,5 @@ const lamina_host lamina__host = {
     .parallel_for = host_parallel_for,
     .uniform = host_uniform,
     .set_ignored_label = host_set_ignored_label,
+    .add_shared = host_add_shared,
 };

@@ -151,7 +151,8 @@ static lamina_setup setup_of(const lamina__instance *instance, const lamina_shap
                           .shards = instance->shards,
                           .threads = instance->threads,
                           .n_samples = instance->n_samples,
-                          .samples = instance->samples};
+                          .samples = instance->samples,
+                          .calls = instance->calls};
 }
 
 lamina_status lamina__instance_setup(lamina__instance *instance, int32_t n_in,
@@ -166,6 +167,7 @@ lamina_status lamina__instance_setup(lamina__instance *instance, int32_t n_in,
     instance->shards = cut->shards;
     instance->threads = cut->threads;
     instance->training = cut->training;
+    instance->calls = cut->calls;
     instance->n_in = n_in;
     memcpy(instance->in, in, (size_t)n_in * sizeof *in);
 
@@ -195,7 +197,28 @@ lamina_status lamina__instance_setup(lamina__instance *instance, int32_t n_in,
     return LAMINA_OK;
 }
 
+void lamina__instance_narrow(lamina__instance *instance, const int64_t *samples, int32_t n_samples,
+                             int32_t calls) {
+    const int32_t n = n_samples < instance->n_samples ? n_samples : instance->n_samples;
+    memcpy(instance->samples, samples, (size_t)n * sizeof *samples);
+    instance->n_samples = n;
+    instance->calls = calls;
+}
+
 /* ---- Kernels ---- */
+
+bool lamina__type_has_stages(const lamina_layer_type *type, const char *forward_kernel) {
+    const lamina_kernel *const *kernels = type->kernels;
+    int i = 0;
+    if (kernels == NULL || (type->flags & LAMINA_COUPLES_BATCH) == 0) {
+        return false;
+    }
+    while (forward_kernel != NULL && kernels[i] != NULL &&
+           strcmp(kernels[i]->name, forward_kernel) != 0) {
+        i++;
+    }
+    return ((kernels[i] != NULL ? kernels[i] : kernels[0])->flags & LAMINA_KERNEL_STAGES) != 0;
+}
 
 static bool can_run(const lamina__instance *instance, const lamina_kernel *kernel,
                     const lamina_setup *setup, uint32_t pass) {

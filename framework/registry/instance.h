@@ -57,13 +57,14 @@ typedef struct lamina__instance {
     int32_t training;
     int64_t *samples;
     int32_t n_samples;
+    int32_t calls; /* of a stage, at most; 0: it is not called in stages */
 
     int32_t n_weights, n_states, n_saved, n_packed;
     lamina_weight weights[LAMINA__MAX_DECLARED]; /* name owned; elements, order filled in */
     lamina__state states[LAMINA__MAX_DECLARED];
     lamina__saved saved[LAMINA__MAX_DECLARED];
     lamina__packed packed[LAMINA__MAX_DECLARED];
-    size_t scratch_bytes;
+    size_t scratch_bytes, shared_bytes;
     double multiply_adds; /* forward, one sample */
     bool ignores_label;   /* samples with ignored_label count nothing */
     int64_t ignored_label;
@@ -107,6 +108,7 @@ typedef struct lamina__call {
 typedef struct lamina__cut {
     int32_t training, shards, threads, n_samples;
     const int64_t *samples; /* largest first */
+    int32_t calls;          /* of a stage, at most; 0: the layer is not called in stages */
 } lamina__cut;
 
 /* config: values of the type's parameter table; copied (strings in it must outlive the instance).
@@ -120,6 +122,14 @@ void lamina__instance_free(lamina__instance *);
  * without overflow, names unique and without '/'. */
 lamina_status lamina__instance_setup(lamina__instance *, int32_t n_in, const lamina_shape *in,
                                      const lamina__cut *, lamina_error *);
+
+/* After setup() and before bind(): there are only these of the numbers of samples, largest first,
+ * and so many calls of a stage. */
+void lamina__instance_narrow(lamina__instance *, const int64_t *samples, int32_t n_samples,
+                             int32_t calls);
+
+/* Would bind() with these kernels make it one that is called in stages? */
+bool lamina__type_has_stages(const lamina_layer_type *, const char *forward_kernel);
 
 /* Picks a kernel for each pass and creates them. wanted[pass]: a kernel's name, or NULL or "auto":
  * the first that applies. `strict`: an error when the wanted one does not exist or apply, instead

@@ -33,7 +33,8 @@
 #define ALL_PASSES (LAMINA_PASS_FORWARD | LAMINA_PASS_BACKWARD_DATA | LAMINA_PASS_BACKWARD_WEIGHTS)
 #define ALL_KERNEL_FLAGS                                                                           \
     ((uint32_t)(LAMINA_KERNEL_TOGETHER | LAMINA_KERNEL_LAST_RESORT | LAMINA_KERNEL_OPENS_REGIONS | \
-                LAMINA_KERNEL_SHARES_PREPARE | LAMINA_KERNEL_FUSES_BACKWARD))
+                LAMINA_KERNEL_SHARES_PREPARE | LAMINA_KERNEL_FUSES_BACKWARD |                      \
+                LAMINA_KERNEL_STAGES))
 
 /* A type as the registry keeps it: the entry, and the copies it points to. */
 typedef struct kept_type {

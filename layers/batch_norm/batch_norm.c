@@ -66,7 +66,7 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     bn->channels = in->dim[1];
     bn->pixels = in->ndim == 4 ? in->dim[2] * in->dim[3] : 1;
     bn->threads = setup->threads;
-    bn->saves = setup->training;
+    bn->saves = setup->training && setup->calls == 0;
     const lamina_shape of_channels = {
         .dtype = LAMINA__REAL_DTYPE, .ndim = 1, .dim = {bn->channels}};
     int32_t status = call->host->add_state(call, "running_mean", &of_channels, 0);

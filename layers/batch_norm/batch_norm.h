@@ -17,7 +17,7 @@ typedef struct lamina__batch_norm {
     int64_t channels;
     int64_t pixels; /* of a sample; 1 for (N, F) */
     int32_t threads;
-    int32_t saves; /* 1: saved[0] has the moments for backward */
+    int32_t saves; /* 1: saved[0] has the moments for backward; else they are in shared memory */
 } lamina__batch_norm;
 
 /* What x is normalised with, each (C): (x - mean - rest) * inverse. The mean is kept in two parts,

@@ -188,6 +188,10 @@ typedef struct lamina_setup {
      * follows it in place; NULL: of none. */
     const char *fused;
     const void *fused_config; /* that layer's config struct; NULL when its type has no parameters */
+    /* Not 0: the layer is called in stages (LAMINA_KERNEL_STAGES), by so many calls of a stage at
+     * most; `samples`, `shards` and `threads` are those of SUM and APPLY. */
+    int32_t calls;
+    int32_t more_reserved;
 } lamina_setup;
 
 /* ---- The host ------------------------------------------------------------------------------ */
@@ -258,11 +262,17 @@ struct lamina_host {
      * them out of the accuracy and of a metric's mean, and lets the label be one that has no score.
      */
     int32_t (*set_ignored_label)(lamina_call *, int64_t label);
+
+    /* create() of a kernel that is called in stages: bytes of lamina_io.shared. */
+    int32_t (*add_shared)(lamina_call *, size_t bytes);
 };
 
 /* ---- A call -------------------------------------------------------------------------------- */
 
 enum { LAMINA_TRAIN = 1, LAMINA_EVAL = 2 };
+
+/* The stages of a pass, see LAMINA_KERNEL_STAGES. */
+enum { LAMINA_STAGE_ALL = 0, LAMINA_STAGE_SUM, LAMINA_STAGE_JOIN, LAMINA_STAGE_APPLY };
 
 /* Arrays have one entry for each declared thing, in the order of declaration. */
 typedef struct lamina_io {
@@ -288,7 +298,7 @@ typedef struct lamina_io {
      * what it did the first time, running state is left alone. A type with state sees it only with
      * LAMINA_REPEATS. */
     int32_t again;
-    int32_t reserved;
+    int32_t stage; /* LAMINA_STAGE_...: of the pass; ALL unless the layer is called in stages */
     /* Of a loss or metric whose target is the data's: the target of the whole batch, where in[1]
      * has that of this call's samples; else NULL. So a loss that divides by something of all
      * samples, such as the sum of their labels' weights, computes it in every call, all alike. */
@@ -298,6 +308,12 @@ typedef struct lamina_io {
      * by it, and 0 says that the batch counts nothing. The number of the batch's samples stands
      * here before. NULL for other layers. */
     double *weight_sum;
+    /* Of a layer called in stages: memory that all its calls share, from SUM of the forward pass to
+     * APPLY of the backward pass; and in SUM, which call of how many this is, counted by samples;
+     * call c has the samples from batch c / calls up to batch (c + 1) / calls. In JOIN: of how many
+     * calls SUM was; there may be others forward than backward. */
+    void *shared;
+    int32_t call, calls;
 } lamina_io;
 
 /* ---- Kernels ------------------------------------------------------------------------------- */
@@ -324,7 +340,17 @@ enum {
     /* With LAMINA_KERNEL_TOGETHER: what it fuses it does backward, too. Its d_out is then the
      * gradient of the fused layer's output, whose backward() is not called. For built-in layers,
      * likewise. */
-    LAMINA_KERNEL_FUSES_BACKWARD = 1u << 4
+    LAMINA_KERNEL_FUSES_BACKWARD = 1u << 4,
+    /* Of a type with LAMINA_COUPLES_BATCH, with LAMINA_KERNEL_TOGETHER and without applies(): all
+     * that couples the batch are sums over it, so it need not be called on the whole batch. Each
+     * pass comes in three stages: SUM reads some samples, in calls by shard or slice like those of
+     * other layers; JOIN, when all of them are over, is one call on one thread, with the views of
+     * the whole batch, and makes of the sums what the samples have to know of each other; APPLY,
+     * by shard or slice again, writes. Backward, where d_in[0] is wanted the stages are called for
+     * BACKWARD_DATA and do both passes, else for BACKWARD_WEIGHTS. With io->again forward comes as
+     * APPLY alone. A host may still call it on the whole batch, with stage ALL. For built-in
+     * layers, likewise. */
+    LAMINA_KERNEL_STAGES = 1u << 5
 };
 
 /* One way to compute a layer. A layer with several lists them in order of preference, the plain-C

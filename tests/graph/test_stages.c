@@ -1,0 +1,295 @@
+/* Layers called in stages, in random networks: units that cut their shards finely or not, values
+ * that live in one run, activations that a unit makes again. The same network with everything kept,
+ * by other numbers of threads, and with the layer on the whole batch must compute the same.
+ *
+ * The arena is filled with numbers that are not, before every step, so that whoever reads what is
+ * not there shows it. */
+#include "base/philox.h"
+#include "graph/net_impl.h"
+#include "net_support.h"
+
+enum { SIDE = 32, BATCH = 12, CLASSES = 5, NETS = 60, STEPS = 3 };
+
+/* ---- A random network ---------------------------------------------------------------------- */
+
+typedef struct writer {
+    lamina__stream stream;
+    uint64_t next;
+    lamina__text text;
+    const char *norm_kernels; /* "", or a key of all batch_norms */
+    int n, side, filters;
+    int value, shortcut, shortcut_filters, shortcut_side; /* the last value, and an earlier one */
+} writer;
+
+static int draw(writer *w, int n) {
+    return (int)lamina__stream_below(w->stream, w->next++, (uint64_t)n);
+}
+
+static void add_norm(writer *w) {
+    static const char *const kinds[] = {
+        "", "", "", ", momentum: 0.4", ", affine: false", ", frozen: true"};
+    lamina__text_add(&w->text, "- batch_norm: {name: v%d, eps: 0.01%s%s}\n", ++w->n,
+                     kinds[draw(w, 6)], w->norm_kernels);
+}
+
+static void add_activation(writer *w) {
+    static const char *const kinds[] = {
+        "relu: {name: v%d}",    "clip: {name: v%d, min: -0.5, max: 1}",
+        "sigmoid: {name: v%d}", "leaky_relu: {name: v%d}",
+        "gelu: {name: v%d}",    "dropout: {name: v%d, p: 0.2}"};
+    const int kind = draw(w, 9);
+    if (kind < 6) {
+        lamina__text_add(&w->text, "- ");
+        lamina__text_add(&w->text, kinds[kind], ++w->n);
+        lamina__text_add(&w->text, "\n");
+    }
+}
+
+static void add_conv(writer *w, int filters, int stride) {
+    static const int kernels[] = {1, 3, 1};
+    const int kernel = kernels[draw(w, 3)];
+    lamina__text_add(&w->text,
+                     "- conv: {name: v%d, filters: %d, kernel: %d, padding: %d, stride: %d}\n",
+                     ++w->n, filters, kernel, kernel / 2, stride);
+    w->filters = filters;
+    w->side = (w->side + stride - 1) / stride;
+}
+
+/* Adds an earlier value, by way of a convolution and a norm where it has another shape. */
+static void add_residual(writer *w) {
+    const int value = w->n;
+    int other = w->shortcut;
+    if (w->shortcut_filters != w->filters || w->shortcut_side != w->side) {
+        lamina__text_add(&w->text,
+                         "- conv: {name: v%d, from: v%d, filters: %d, kernel: 1, stride: %d}\n",
+                         w->n + 1, w->shortcut, w->filters, w->shortcut_side / w->side);
+        w->n++;
+        if (draw(w, 2) == 0) {
+            add_norm(w);
+        }
+        other = w->n;
+    }
+    const int first = draw(w, 2) == 0 ? value : other;
+    lamina__text_add(&w->text, "- add: {name: v%d, from: [v%d, v%d]}\n", w->n + 1, first,
+                     value + other - first);
+    w->n++;
+}
+
+static void add_block(writer *w, bool residual) {
+    static const int sizes[] = {3, 8, 16, 24, 40, 64};
+    const int stride = w->side >= 8 && draw(w, 3) == 0 ? 2 : 1;
+    w->shortcut = w->n;
+    w->shortcut_filters = w->filters;
+    w->shortcut_side = w->side;
+    add_conv(w, sizes[draw(w, 6)], stride);
+    if (draw(w, 5) > 0) {
+        add_norm(w);
+    }
+    if (draw(w, 8) == 0) {
+        add_norm(w);
+    }
+    add_activation(w);
+    if (residual) {
+        add_residual(w);
+        add_activation(w);
+    }
+}
+
+static lamina__text random_network(uint64_t seed, const char *norm_kernels) {
+    writer w = {.stream = lamina__stream_make(seed, LAMINA__RANDOM_CHECK, 1, 0),
+                .norm_kernels = norm_kernels,
+                .side = SIDE,
+                .filters = 1};
+    if (draw(&w, 4) == 0) {
+        add_norm(&w);
+    }
+    add_conv(&w, 16 + 16 * draw(&w, 4), 1);
+    for (int blocks = 1 + draw(&w, 5); blocks > 0; blocks--) {
+        add_block(&w, draw(&w, 2) == 0);
+    }
+    if (draw(&w, 2) == 0) {
+        lamina__text_add(&w.text, "- global_avg_pool\n");
+    }
+    if (draw(&w, 3) == 0) {
+        add_norm(&w);
+    }
+    lamina__text_add(&w.text, "- linear: {units: %d}\n", CLASSES);
+    if (draw(&w, 4) == 0) {
+        add_norm(&w);
+    }
+    lamina__text_add(&w.text, "- softmax_loss\n");
+    return w.text;
+}
+
+/* ---- Running it ---------------------------------------------------------------------------- */
+
+typedef struct cut {
+    int threads, shards, slices;
+    bool keep_all;
+    double recompute; /* share; 0: none */
+} cut;
+
+typedef struct outcome {
+    double losses[STEPS + 1];
+    float *weights, *states;
+    size_t n_weights, n_states;
+    int repeats, again, sliced, unsliced, local, far;
+} outcome;
+
+static void look_at(const lamina__net *net, outcome *o) {
+    for (int32_t i = 0; i < net->n_layers; i++) {
+        o->repeats += net->layers[i].repeats;
+    }
+    o->again = net->n_again;
+    for (int32_t u = 0; u < net->n_units; u++) {
+        o->sliced += net->units[u].sliced;
+        o->unsliced += !net->units[u].sliced;
+    }
+    for (int32_t s = 0; s < net->n_stores; s++) {
+        o->local += net->stores[s].place == LAMINA__PLACE_LOCAL;
+    }
+}
+
+static float *copy_of(const float *from, size_t n) {
+    float *copy = lamina__calloc(n + 1, sizeof *copy);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(copy);
+    memcpy(copy, from, n * sizeof *copy);
+    return copy;
+}
+
+static outcome run(const char *layers, cut c) {
+    static test_batch b;
+    static const int64_t sizes[STEPS + 1] = {BATCH, 7, BATCH, 5};
+    const lamina__net_options options = {.channels = 1,
+                                         .height = SIDE,
+                                         .width = SIDE,
+                                         .batch = BATCH,
+                                         .partial = {7, 5},
+                                         .classes = CLASSES,
+                                         .threads = c.threads,
+                                         .shards = c.shards,
+                                         .slices = c.slices,
+                                         .keep_all = c.keep_all,
+                                         .recompute = c.recompute > 0,
+                                         .recompute_share = c.recompute,
+                                         .training = true,
+                                         .seed = 7};
+    outcome o = {.repeats = 0};
+    test_net t = test_net_make(layers, &options);
+    TEST_TEXT(test_net_error(&t), "");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
+    const size_t arena = lamina__net_memory(t.net).activations;
+    test_descent descent = {lamina__net_weight_block(t.net), NULL, 0.02f};
+    for (int i = 0; i <= STEPS; i++) {
+        lamina__result result = {0};
+        lamina_error error = {0};
+        test_batch_fill(&b, sizes[i], SIDE * SIDE, CLASSES, (uint64_t)i);
+        memset(t.net->arena, 0xff, arena);
+        const lamina_status status = i == STEPS
+                                         ? lamina__net_evaluate(t.net, &b.batch, &result, &error)
+                                         : lamina__net_train_step(t.net, &b.batch, i, test_update,
+                                                                  &descent, &result, &error);
+        CU_ASSERT_EQUAL(status, LAMINA_OK);
+        TEST_TEXT(error.message, "");
+        o.losses[i] = result.loss_sum;
+    }
+    look_at(t.net, &o);
+    o.n_weights = (size_t)lamina__net_weight_floats(t.net);
+    o.n_states = (size_t)t.net->state_floats;
+    o.weights = copy_of(t.net->weight_block, o.n_weights);
+    o.states = copy_of(t.net->state_block, o.n_states);
+    test_net_free(&t);
+    return o;
+}
+
+static void free_outcome(outcome *o) {
+    lamina__free(o->weights);
+    lamina__free(o->states);
+}
+
+static bool same_bits(const outcome *a, const outcome *b) {
+    return memcmp(a->losses, b->losses, sizeof a->losses) == 0 &&
+           memcmp(a->weights, b->weights, a->n_weights * sizeof(float)) == 0 &&
+           memcmp(a->states, b->states, a->n_states * sizeof(float)) == 0;
+}
+
+static double apart(const float *a, const float *b, size_t n) {
+    double largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double d = fabs((double)a[i] - (double)b[i]) / (1 + fabs((double)b[i]));
+        largest = isnan(d) || d > largest ? d : largest;
+    }
+    return largest;
+}
+
+/* The largest difference of weights, running statistics and losses. */
+static double distance(const outcome *a, const outcome *b) {
+    double losses = 0;
+    for (int i = 0; i <= STEPS; i++) {
+        const double d = fabs(a->losses[i] - b->losses[i]) / (1 + fabs(b->losses[i]));
+        losses = isnan(d) || d > losses ? d : losses;
+    }
+    return fmax(losses, fmax(apart(a->weights, b->weights, a->n_weights),
+                             apart(a->states, b->states, a->n_states)));
+}
+
+static void expect(bool good, uint64_t seed, const char *what, const char *layers) {
+    CU_ASSERT(good);
+    if (!good) {
+        printf("\nnetwork %d, %s:\n%s", (int)seed, what, layers);
+    }
+}
+
+/* ---- Tests --------------------------------------------------------------------------------- */
+
+/* One network by several cuts. Rounding can move a value from one side of a kink (relu, clip) to
+ * the other, so that two kernels differ visibly now and then. */
+static void compare_cuts(uint64_t seed, outcome *seen) {
+    static const cut cuts[] = {{1, 1, 1, false, 0}, {1, 1, 4, false, 0}, {1, 1, 12, false, 0},
+                               {1, 2, 1, false, 0}, {1, 2, 2, false, 0}, {1, 2, 6, false, 0},
+                               {1, 3, 4, false, 0}};
+    lamina__text layers = random_network(seed, ""),
+                 whole = random_network(seed, ", kernels: reference");
+    outcome on_whole = run(whole.data, (cut){1, 2, 1, false, 0});
+    const size_t c = (size_t)seed % (sizeof cuts / sizeof *cuts);
+    cut other = cuts[c];
+    outcome plain = run(layers.data, other);
+    const double d = distance(&plain, &on_whole);
+    expect(d < 0.1, seed, "not as on the whole batch", layers.data);
+    seen->far += d > 1e-3;
+    other.keep_all = true;
+    outcome kept = run(layers.data, other);
+    expect(same_bits(&plain, &kept), seed, "other bits when all is kept", layers.data);
+    other.keep_all = false;
+    other.threads = other.shards == 1 ? 1 : 2;
+    outcome threaded = run(layers.data, other);
+    expect(same_bits(&plain, &threaded), seed, "other bits on two threads", layers.data);
+    other.recompute = (double[]){1e-9, 0.1, 1}[seed % 3];
+    outcome again = run(layers.data, other);
+    expect(same_bits(&plain, &again), seed, "other bits when more is made again", layers.data);
+    seen->again += again.again;
+    seen->repeats += plain.repeats;
+    seen->sliced += plain.sliced > 0 && plain.unsliced > 0;
+    seen->local += plain.local;
+    free_outcome(&on_whole);
+    free_outcome(&plain);
+    free_outcome(&kept);
+    free_outcome(&threaded);
+    free_outcome(&again);
+    lamina__text_free(&layers);
+    lamina__text_free(&whole);
+}
+
+static void cuts_agree(void) {
+    outcome seen = {.repeats = 0};
+    for (uint64_t seed = 1; seed <= NETS; seed++) {
+        compare_cuts(seed, &seen);
+    }
+    CU_ASSERT(seen.repeats > NETS); /* the tests do look at what they are for */
+    CU_ASSERT(seen.again > NETS);
+    CU_ASSERT(seen.sliced > NETS / 4);
+    CU_ASSERT(seen.local > NETS);
+    CU_ASSERT(seen.far < NETS / 10);
+}
+
+LAMINA_TESTS({"cuts agree", cuts_agree})
