@@ -25,6 +25,7 @@
 #include <string.h>
 
 enum {
+    NEAR = 4096,              /* floats of a panel that stays in the first-level cache */
     CACHED = 128 * 1024,      /* floats of filters that are packed once, by prepare() */
     WHOLE_PANEL = 128 * 1024, /* floats of a panel up to which it is one chunk */
     CHANNELS = 512,           /* in a chunk, at most */
@@ -51,6 +52,7 @@ typedef struct correlation {
     int64_t panels, wide;   /* of one group; floats of a packed row of the widest */
     int64_t ranges, chunks; /* 0: a chunk is a panel; else parts of a's channels, for each tap */
     int32_t packed;         /* by prepare(), or -1 */
+    int64_t a_row;          /* floats of a pixel of a, if they are read in order; else 0 */
     int64_t n_pixels;
     pixels *pixels;
 } correlation;
@@ -98,15 +100,23 @@ static int make_pixels(lamina_call *call, const correlation *k, pixels *p) {
     return 1;
 }
 
+/* Whether a panel goes through all pixels whole, one after the other. */
+static int goes_in_order(const lamina__conv *conv, const correlation *k) {
+    const pixels *p = k->pixels;
+    const int64_t n = k->n_pixels == 1 ? k->samples * p->n : 0;
+    return n > 0 && k->chunks == 1 && k->taps == 1 && conv->groups == 1 &&
+           p->a_at[n - 1] == (n - 1) * k->a.channels;
+}
+
 /* Pixels of each pair of runs. */
-static int make_all_pixels(const lamina__window *window, lamina_call *call, correlation *k,
+static int make_all_pixels(const lamina__conv *conv, lamina_call *call, correlation *k,
                            int64_t (*runs_of)(const lamina__axis *, lamina__tap_run *)) {
     const int64_t rows = k->c.size / k->c.row, columns = k->c.row / k->c.channels;
     lamina__tap_run *y = call->host->alloc(call, (size_t)rows * sizeof *y);
     lamina__tap_run *x = call->host->alloc(call, (size_t)columns * sizeof *x);
     int ok = y != NULL && x != NULL;
     if (ok) {
-        const int64_t n_y = runs_of(&window->y, y), n_x = runs_of(&window->x, x);
+        const int64_t n_y = runs_of(&conv->window.y, y), n_x = runs_of(&conv->window.x, x);
         k->n_pixels = n_y * n_x;
         k->pixels = call->host->alloc(call, (size_t)k->n_pixels * sizeof *k->pixels);
         ok = k->pixels != NULL;
@@ -114,6 +124,7 @@ static int make_all_pixels(const lamina__window *window, lamina_call *call, corr
             k->pixels[i] = (pixels){.y = y[i / n_x], .x = x[i % n_x]};
             ok = make_pixels(call, k, &k->pixels[i]);
         }
+        k->a_row = ok && goes_in_order(conv, k) ? k->a.channels : 0;
     }
     call->host->free(call, y);
     call->host->free(call, x);
@@ -127,6 +138,14 @@ static side side_of(int64_t pixels_y, int64_t pixels_x, int64_t channels, int64_
                   .group_channels = channels / groups};
 }
 
+/* Wide ones, where they are even and near: then pixels of c are written in longer pieces. */
+static int64_t panels_of(const correlation *k, const lamina__product_isa *isa) {
+    const int64_t vectors = lamina__ceil_div(k->c.group_channels, isa->width);
+    const int64_t n = lamina__ceil_div(vectors, isa->wide);
+    const int64_t floats = k->taps * k->a.group_channels * (vectors / n) * isa->width;
+    return vectors % n == 0 && floats <= NEAR ? n : lamina__n_panels(isa, k->c.group_channels);
+}
+
 static void measure(const lamina__conv *conv, const lamina_setup *setup,
                     const lamina__product_isa *isa, correlation *k) {
     const int64_t rows = k->c.size / k->c.channels;
@@ -134,7 +153,7 @@ static void measure(const lamina__conv *conv, const lamina_setup *setup,
     k->taps = conv->window.y.kernel * k->kernel_x;
     k->samples = lamina__ceil_div(PART_ROWS, rows);
     k->samples = k->samples < setup->samples[0] ? k->samples : setup->samples[0];
-    k->panels = lamina__n_panels(isa, k->c.group_channels);
+    k->panels = panels_of(k, isa);
     k->wide =
         lamina__ceil_div(lamina__ceil_div(k->c.group_channels, isa->width), k->panels) * isa->width;
     k->chunks = 1;
@@ -183,12 +202,12 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     }
     if (ok && (passes & LAMINA_PASS_FORWARD) != 0) {
         measure(conv, setup, t->isa, &t->forward);
-        ok = make_all_pixels(&conv->window, call, &t->forward, lamina__tap_runs_forward);
+        ok = make_all_pixels(conv, call, &t->forward, lamina__tap_runs_forward);
         status = declare(conv, call, setup, "weight_forward", t, &t->forward);
     }
     if (ok && status >= 0 && (passes & LAMINA_PASS_BACKWARD_DATA) != 0) {
         measure(conv, setup, t->isa, &t->data);
-        ok = make_all_pixels(&conv->window, call, &t->data, lamina__tap_runs_data);
+        ok = make_all_pixels(conv, call, &t->data, lamina__tap_runs_data);
         status = declare(conv, call, setup, "weight_backward", t, &t->data);
     }
     if (!ok) {
@@ -213,7 +232,8 @@ typedef struct columns {
 } columns;
 
 static columns columns_of(const taps *t, const correlation *k, int64_t index) {
-    const lamina__panel panel = lamina__panel_of(t->isa, k->c.group_channels, index % k->panels);
+    const lamina__panel panel =
+        lamina__panel_of_n(t->isa->width, k->c.group_channels, index % k->panels, k->panels);
     return (columns){
         .panel = panel, .group = index / k->panels, .wide = (int64_t)panel.vectors * t->isa->width};
 }
@@ -359,7 +379,8 @@ static void multiply(const work *w, int64_t first, int64_t samples, int64_t cut,
                                       c.panel.first,
                                  .last = c.panel.last,
                                  .b_is_full = 1,
-                                 .fetch = 1};
+                                 .fetch = 1,
+                                 .a_row = k->a_row};
 
     for (int64_t i = 0; i < k->chunks; i++) {
         const chunk h = chunk_of(k, i);
@@ -378,8 +399,9 @@ static void multiply(const work *w, int64_t first, int64_t samples, int64_t cut,
             const int64_t end = samples * p->n * (cut + 1) / w->cuts;
             if (meet(w, p, &h, c, b, &tile)) {
                 tile.a += first * k->a.size;
-                lamina__product_rows(w->t->isa, w->t->isa->block, c.panel.vectors, end - begin,
-                                     p->a_at + begin, p->c_at + begin, &tile);
+                lamina__product_rows(w->t->isa, k->a_row > 0 ? w->t->isa->even : w->t->isa->block,
+                                     c.panel.vectors, end - begin, p->a_at + begin, p->c_at + begin,
+                                     &tile);
             }
         }
     }

@@ -11,6 +11,10 @@ typedef struct lamina__panel {
     int32_t last;    /* columns in the last vector */
 } lamina__panel;
 
+enum {
+    LAMINA__ROWS_AHEAD = 2048
+}; /* floats that a block fetches of the next one's rows, at most */
+
 static inline int64_t lamina__ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
@@ -40,17 +44,29 @@ static inline int64_t lamina__whole_vectors(const lamina__product_isa *isa, int6
     return lamina__ceil_div(columns, isa->width) * isa->width;
 }
 
-/* All rows times `wide` vectors (fn: isa->block) or columns (isa->dot), in blocks of about equally
- * many rows. */
+/* Blocks of even rows fetch the rows after the `count` that they read, where these lie in one piece
+ * and the first-level cache holds both. */
+static inline void lamina__fetch_rows(int64_t count, int is_last, lamina__product_tile *tile) {
+    const int is_far = !is_last && count * tile->a_row <= LAMINA__ROWS_AHEAD;
+    tile->ahead[0].at = tile->ahead[1].at = is_far ? tile->a + tile->a_at[count] : tile->b;
+    tile->ahead[0].step = is_far ? count : 0;
+    tile->ahead[1].step = 0;
+}
+
+/* All rows times `wide` vectors (fn: isa->block or even, where tile->a_row is set) or columns
+ * (isa->dot), in blocks of about equally many rows. */
 static inline void lamina__product_rows(const lamina__product_isa *isa,
                                         const lamina__product_table fn, int64_t wide, int64_t rows,
                                         const int64_t *a_at, const int64_t *c_at,
                                         lamina__product_tile *tile) {
     int64_t first = 0;
-    for (int64_t left = lamina__ceil_div(rows, isa->rows); left > 0; left--) {
+    for (int64_t left = lamina__ceil_div(rows, isa->most_rows[wide - 1]); left > 0; left--) {
         const int64_t count = (rows - first + left - 1) / left;
         tile->a_at = a_at + first;
         tile->c_at = c_at + first;
+        if (tile->a_row > 0) {
+            lamina__fetch_rows(count, left == 1, tile);
+        }
         fn[count - 1][wide - 1](tile);
         first += count;
     }

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 /* At most, in a block. */
-enum { LAMINA__PRODUCT_ROWS = 8, LAMINA__PRODUCT_VECTORS = 3, LAMINA__PRODUCT_DOTS = 2 };
+enum { LAMINA__PRODUCT_ROWS = 8, LAMINA__PRODUCT_VECTORS = 6, LAMINA__PRODUCT_DOTS = 2 };
 
 /* What i runs over: three nested loops, [0] innermost. Steps are in floats. Dot products have two.
  */
@@ -25,6 +25,12 @@ typedef struct lamina__product_walk {
     int64_t n[3]; /* of the outermost, 0 counts as 1 */
     int64_t a_step[3], b_step[3];
 } lamina__product_walk;
+
+/* What is fetched, from `at` on, and how much for each i of the walk: up to 32 floats. */
+typedef struct lamina__product_ahead {
+    const float *at;
+    int64_t step;
+} lamina__product_ahead;
 
 typedef struct lamina__product_tile {
     lamina__product_walk walk;
@@ -40,6 +46,10 @@ typedef struct lamina__product_tile {
     int32_t add;         /* 1: add to c */
     int32_t relu;        /* 1: c = max(0, that); a NaN stays a NaN */
     int32_t fetch;       /* 1: c is far away: it is fetched while the sums are made */
+    /* Of `even` blocks: floats from a row of a to the next, and what is fetched meanwhile, of
+     * ahead[1] up to 16 floats for each i. A step of 0, and what is near, for nothing. */
+    int64_t a_row;
+    lamina__product_ahead ahead[2];
 } lamina__product_tile;
 
 typedef void lamina__product_fn(const lamina__product_tile *tile);
@@ -49,8 +59,12 @@ typedef lamina__product_fn *lamina__product_table[LAMINA__PRODUCT_ROWS][LAMINA__
 
 typedef struct lamina__product_isa {
     int32_t width;         /* floats in a vector */
-    int32_t rows, vectors; /* of the largest block */
+    int32_t rows, vectors; /* of the largest block: how most products are cut */
+    /* Vectors of the widest, and rows by vectors - 1. Those of more than `vectors` write more of a
+     * row at once and read b, which must be full, more often: for a b in the first-level cache. */
+    int32_t wide, most_rows[LAMINA__PRODUCT_VECTORS];
     lamina__product_table block;
+    lamina__product_table even; /* the same for one loop and rows of a that are evenly spaced */
     /* Up to LAMINA__PRODUCT_DOTS single columns, b_column apart, summed by vectors along the
      * innermost loop, where a and b must be contiguous: for what would fill little of a vector. */
     lamina__product_table dot;

@@ -7,7 +7,8 @@
 
 #include "layers/vector_avx2.h"
 
-enum { ROWS = 6, VECTORS = 2 };
+enum { ROWS = 6, VECTORS = 2, NARROW = VECTORS, HAS_HALVES = 0 };
+#define multiply_add_half multiply_add
 
 #include "layers/product/product_block.h"
 
@@ -42,15 +43,21 @@ ROW_OF_BLOCKS(4)
 ROW_OF_BLOCKS(5)
 ROW_OF_BLOCKS(6)
 
+#define TABLE_OF(kind)                                                                             \
+    {                                                                                              \
+        {kind##_1_1, kind##_1_2}, {kind##_2_1, kind##_2_2}, {kind##_3_1, kind##_3_2},              \
+            {kind##_4_1, kind##_4_2}, {kind##_5_1, kind##_5_2}, {                                  \
+            kind##_6_1, kind##_6_2                                                                 \
+        }                                                                                          \
+    }
+
 const lamina__product_isa lamina__product_avx2 = {.width = WIDTH,
                                                   .rows = ROWS,
                                                   .vectors = VECTORS,
-                                                  .block = {{block_1_1, block_1_2},
-                                                            {block_2_1, block_2_2},
-                                                            {block_3_1, block_3_2},
-                                                            {block_4_1, block_4_2},
-                                                            {block_5_1, block_5_2},
-                                                            {block_6_1, block_6_2}},
+                                                  .wide = VECTORS,
+                                                  .most_rows = {ROWS, ROWS},
+                                                  .block = TABLE_OF(block),
+                                                  .even = TABLE_OF(even),
                                                   .dot = {{dot_1_1, dot_1_2},
                                                           {dot_2_1, dot_2_2},
                                                           {dot_3_1, dot_3_2},

@@ -1,4 +1,5 @@
-/* The block products for AVX-512: blocks of 8 x 48 sums in 24 of 32 registers. */
+/* The block products for AVX-512: blocks of 8 x 48 sums in 24 of 32 registers, or of fewer rows and
+ * more columns. */
 #include "layers/product/product.h"
 #include "layers/real.h"
 
@@ -6,7 +7,13 @@
 
 #include "layers/vector_avx512.h"
 
-enum { ROWS = 8, VECTORS = 3 };
+enum { ROWS = 8, VECTORS = 6, NARROW = 3, HAS_HALVES = 1 };
+
+/* A processor that computes a vector in two halves takes half as long for one. */
+TARGET static inline vector multiply_add_half(vector x, vector y, vector sum) {
+    return _mm512_castps256_ps512(_mm256_fmadd_ps(
+        _mm512_castps512_ps256(x), _mm512_castps512_ps256(y), _mm512_castps512_ps256(sum)));
+}
 
 #include "layers/product/product_block.h"
 
@@ -49,17 +56,32 @@ ROW_OF_BLOCKS(6)
 ROW_OF_BLOCKS(7)
 ROW_OF_BLOCKS(8)
 
+#define WIDE_BLOCKS(rows) BLOCK(rows, 4) BLOCK(rows, 5) BLOCK(rows, 6)
+WIDE_BLOCKS(1)
+WIDE_BLOCKS(2)
+WIDE_BLOCKS(3)
+WIDE_BLOCKS(4)
+BLOCK(5, 4)
+BLOCK(5, 5)
+BLOCK(6, 4)
+
+#define NARROW_OF(kind, rows) kind##_##rows##_1, kind##_##rows##_2, kind##_##rows##_3
+#define WIDE_OF(kind, rows)   kind##_##rows##_4, kind##_##rows##_5, kind##_##rows##_6
+#define TABLE_OF(kind)                                                                             \
+    {                                                                                              \
+        {NARROW_OF(kind, 1), WIDE_OF(kind, 1)}, {NARROW_OF(kind, 2), WIDE_OF(kind, 2)},            \
+            {NARROW_OF(kind, 3), WIDE_OF(kind, 3)}, {NARROW_OF(kind, 4), WIDE_OF(kind, 4)},        \
+            {NARROW_OF(kind, 5), kind##_5_4, kind##_5_5}, {NARROW_OF(kind, 6), kind##_6_4},        \
+            {NARROW_OF(kind, 7)}, {NARROW_OF(kind, 8)},                                            \
+    }
+
 const lamina__product_isa lamina__product_avx512 = {.width = WIDTH,
                                                     .rows = ROWS,
-                                                    .vectors = VECTORS,
-                                                    .block = {{block_1_1, block_1_2, block_1_3},
-                                                              {block_2_1, block_2_2, block_2_3},
-                                                              {block_3_1, block_3_2, block_3_3},
-                                                              {block_4_1, block_4_2, block_4_3},
-                                                              {block_5_1, block_5_2, block_5_3},
-                                                              {block_6_1, block_6_2, block_6_3},
-                                                              {block_7_1, block_7_2, block_7_3},
-                                                              {block_8_1, block_8_2, block_8_3}},
+                                                    .vectors = NARROW,
+                                                    .wide = VECTORS,
+                                                    .most_rows = {8, 8, 8, 6, 5, 4},
+                                                    .block = TABLE_OF(block),
+                                                    .even = TABLE_OF(even),
                                                     .dot = {{dot_1_1, dot_1_2},
                                                             {dot_2_1, dot_2_2},
                                                             {dot_3_1, dot_3_2},

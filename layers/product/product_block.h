@@ -4,16 +4,71 @@
  *   vector, mask                   a vector of WIDTH floats; which of its elements are meant
  *   mask_of(n)                     the first n
  *   load, load_part, store, zero, broadcast, multiply_add, plus, sum_of
- *   ROWS, VECTORS                  the largest block that fits the registers
+ *   multiply_add_half              the same, of which only the first half of the elements is used
+ *   HAS_HALVES                     1: that is faster
+ *   ROWS, VECTORS                  the most rows and the most vectors of a block
+ *   NARROW                         up to so many vectors, b may end inside its last one
  * which all but the last line of are in layers/vector_<instruction set>.h. */
 #include "layers/unroll.h"
 
-/* The sums of a block. `partial`: b ends inside its last vector. */
-INLINE void walk(const int rows, const int vectors, const int partial,
-                 const lamina__product_tile *tile, const float *const a[ROWS],
-                 vector sum[ROWS][VECTORS]) {
+/* How much of its last vector b fills; of half a vector only half is computed. */
+enum { WHOLE, PART, HALF };
+
+INLINE vector column_of(const int vectors, const int part, const int v, const float *b, mask last) {
+    return v < vectors - 1 || part == WHOLE ? load(b + v * WIDTH) : load_part(b + v * WIDTH, last);
+}
+
+INLINE vector multiply_add_to(const int vectors, const int part, const int v, vector x,
+                              vector column, vector sum) {
+    return v == vectors - 1 && part == HALF ? multiply_add_half(x, column, sum)
+                                            : multiply_add(x, column, sum);
+}
+
+/* One i of the walk. Whichever are fewer, rows of a or vectors of b, are in registers while the
+ * others go by. */
+INLINE void step(const int rows, const int vectors, const int part, const float *const a[ROWS],
+                 int64_t at, const float *b, mask last, vector sum[ROWS][VECTORS]) {
+    vector x[ROWS], column[VECTORS];
+    if (rows >= vectors) {
+        UNROLL
+        for (int v = 0; v < vectors; v++) {
+            column[v] = column_of(vectors, part, v, b, last);
+        }
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            x[r] = broadcast(a[r] + at);
+            UNROLL
+            for (int v = 0; v < vectors; v++) {
+                sum[r][v] = multiply_add_to(vectors, part, v, x[r], column[v], sum[r][v]);
+            }
+        }
+        return;
+    }
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        x[r] = broadcast(a[r] + at);
+    }
+    UNROLL
+    for (int v = 0; v < vectors; v++) {
+        column[v] = column_of(vectors, part, v, b, last);
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            sum[r][v] = multiply_add_to(vectors, part, v, x[r], column[v], sum[r][v]);
+        }
+    }
+}
+
+/* The sums of a block. */
+INLINE void walk(const int rows, const int vectors, const int part,
+                 const lamina__product_tile *tile, vector sum[ROWS][VECTORS]) {
     const lamina__product_walk walk = tile->walk;
     const mask last = mask_of(tile->last);
+    const float *a[ROWS];
+
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        a[r] = tile->a + tile->a_at[r];
+    }
 
     int64_t k = 0;
     do {
@@ -21,20 +76,7 @@ INLINE void walk(const int rows, const int vectors, const int partial,
             int64_t at = k * walk.a_step[2] + j * walk.a_step[1];
             const float *b = tile->b + k * walk.b_step[2] + j * walk.b_step[1];
             for (int64_t i = 0; i < walk.n[0]; i++) {
-                vector column[VECTORS];
-                UNROLL
-                for (int v = 0; v < vectors; v++) {
-                    column[v] = partial && v == vectors - 1 ? load_part(b + v * WIDTH, last)
-                                                            : load(b + v * WIDTH);
-                }
-                UNROLL
-                for (int r = 0; r < rows; r++) {
-                    const vector x = broadcast(a[r] + at);
-                    UNROLL
-                    for (int v = 0; v < vectors; v++) {
-                        sum[r][v] = multiply_add(x, column[v], sum[r][v]);
-                    }
-                }
+                step(rows, vectors, part, a, at, b, last, sum);
                 at += walk.a_step[0];
                 b += walk.b_step[0];
             }
@@ -42,14 +84,57 @@ INLINE void walk(const int rows, const int vectors, const int partial,
     } while (++k < walk.n[2]);
 }
 
-INLINE void block(const int rows, const int vectors, const lamina__product_tile *tile) {
+/* The same for one loop and evenly spaced rows, while what is read next is fetched. */
+INLINE void walk_even(const int rows, const int vectors, const int part,
+                      const lamina__product_tile *tile, vector sum[ROWS][VECTORS]) {
+    const int64_t a_step = tile->walk.a_step[0], b_step = tile->walk.b_step[0];
+    const int64_t a_row = tile->a_row, first_step = tile->ahead[0].step, half = first_step / 2;
+    const int64_t second_step = tile->ahead[1].step;
+    const mask last = mask_of(tile->last);
+    const float *b = tile->b, *first = tile->ahead[0].at, *second = tile->ahead[1].at;
+    const float *third[(ROWS + 2) / 3]; /* every third row: few enough for the registers */
+
+    UNROLL
+    for (int r = 0; r < rows; r += 3) {
+        third[r / 3] = tile->a + tile->a_at[0] + r * a_row;
+    }
+    for (int64_t left = tile->walk.n[0]; left > 0; left--) {
+        const float *a[ROWS];
+        __builtin_prefetch(first);
+        __builtin_prefetch(first + half);
+        __builtin_prefetch(second);
+        first += first_step;
+        second += second_step;
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            a[r] = third[r / 3] + r % 3 * a_row;
+        }
+        step(rows, vectors, part, a, 0, b, last, sum);
+        UNROLL
+        for (int r = 0; r < rows; r += 3) {
+            third[r / 3] += a_step;
+        }
+        b += b_step;
+    }
+}
+
+/* Either, for what b fills of its last vector. */
+INLINE void walk_any(const int rows, const int vectors, const int part, const int is_even,
+                     const lamina__product_tile *tile, vector sum[ROWS][VECTORS]) {
+    if (is_even) {
+        walk_even(rows, vectors, part, tile, sum);
+    } else {
+        walk(rows, vectors, part, tile, sum);
+    }
+}
+
+INLINE void block(const int rows, const int vectors, const int is_even,
+                  const lamina__product_tile *tile) {
     const mask all = mask_of(WIDTH), last = mask_of(tile->last);
-    const float *a[ROWS];
     vector sum[ROWS][VECTORS];
 
     UNROLL
     for (int r = 0; r < rows; r++) {
-        a[r] = tile->a + tile->a_at[r];
         UNROLL
         for (int v = 0; v < vectors; v++) {
             sum[r][v] = zero();
@@ -64,10 +149,12 @@ INLINE void block(const int rows, const int vectors, const lamina__product_tile 
             }
         }
     }
-    if (tile->b_is_full || tile->last == WIDTH) {
-        walk(rows, vectors, 0, tile, a, sum);
+    if (HAS_HALVES && vectors < NARROW && tile->last <= WIDTH / 2) {
+        walk_any(rows, vectors, HALF, is_even, tile, sum);
+    } else if (vectors > NARROW || tile->b_is_full || tile->last == WIDTH) {
+        walk_any(rows, vectors, WHOLE, is_even, tile, sum);
     } else {
-        walk(rows, vectors, 1, tile, a, sum);
+        walk_any(rows, vectors, PART, is_even, tile, sum);
     }
     if (tile->bias != NULL) {
         UNROLL
@@ -172,7 +259,10 @@ TARGET static void sum_rows(int64_t rows, int64_t columns, const float *from, fl
 /* The blocks' sizes are constants inside each of these, so their sums stay in registers. */
 #define BLOCK(rows, vectors)                                                                       \
     TARGET static void block_##rows##_##vectors(const lamina__product_tile *tile) {                \
-        block(rows, vectors, tile);                                                                \
+        block(rows, vectors, 0, tile);                                                             \
+    }                                                                                              \
+    TARGET static void even_##rows##_##vectors(const lamina__product_tile *tile) {                 \
+        block(rows, vectors, 1, tile);                                                             \
     }
 #define DOT(rows, columns)                                                                         \
     TARGET static void dot_##rows##_##columns(const lamina__product_tile *tile) {                  \

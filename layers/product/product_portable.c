@@ -7,7 +7,8 @@
 
 #include "layers/vector_portable.h"
 
-enum { ROWS = 4, VECTORS = 2 };
+enum { ROWS = 4, VECTORS = 2, NARROW = VECTORS, HAS_HALVES = 0 };
+#define multiply_add_half multiply_add
 
 #include "layers/product/product_block.h"
 
@@ -25,14 +26,21 @@ ROW_OF_BLOCKS(2)
 ROW_OF_BLOCKS(3)
 ROW_OF_BLOCKS(4)
 
+#define TABLE_OF(kind)                                                                             \
+    {                                                                                              \
+        {kind##_1_1, kind##_1_2}, {kind##_2_1, kind##_2_2}, {kind##_3_1, kind##_3_2}, {            \
+            kind##_4_1, kind##_4_2                                                                 \
+        }                                                                                          \
+    }
+
 const lamina__product_isa lamina__product_portable = {
     .width = WIDTH,
     .rows = ROWS,
     .vectors = VECTORS,
-    .block = {{block_1_1, block_1_2},
-              {block_2_1, block_2_2},
-              {block_3_1, block_3_2},
-              {block_4_1, block_4_2}},
+    .wide = VECTORS,
+    .most_rows = {ROWS, ROWS},
+    .block = TABLE_OF(block),
+    .even = TABLE_OF(even),
     .dot = {{dot_1_1, dot_1_2}, {dot_2_1, dot_2_2}, {dot_3_1, dot_3_2}, {dot_4_1, dot_4_2}},
     .sum_rows = sum_rows,
     .transpose = transpose};

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INNER = 19, OUTER = 3, GAP = 5, WIDEST = 48, LD = WIDEST + GAP };
+enum { INNER = 19, OUTER = 3, GAP = 5, WIDEST = 96, LD = WIDEST + GAP };
 enum { A_SIZE = 1024, B_SIZE = OUTER * INNER * LD, C_SIZE = LAMINA__PRODUCT_ROWS * LD };
 
 static float a[A_SIZE], b[B_SIZE], bias[LD], c[C_SIZE], want[C_SIZE];
@@ -69,16 +69,23 @@ static void check(const lamina__product_isa *isa) {
     }
     lamina__product_tile tile = {.a = a, .a_at = a_at, .b = b, .c = c, .c_at = c_at};
     for (int rows = 1; rows <= isa->rows; rows++) {
-        for (int vectors = 1; vectors <= isa->vectors; vectors++) {
+        for (int vectors = 1; vectors <= isa->wide && rows <= isa->most_rows[vectors - 1];
+             vectors++) {
             for (int last = 1; last <= isa->width; last++) {
                 tile.walk = (lamina__product_walk){
                     .n = {INNER, OUTER}, .a_step = {2, 60}, .b_step = {LD, INNER * LD}};
                 tile.last = last;
                 tile.add = last % 2;
-                tile.b_is_full = last % 3 == 0;
+                tile.b_is_full = last % 3 == 0 || vectors > isa->vectors;
                 tile.bias = last % 4 < 2 ? bias : NULL;
                 tile.relu = last % 8 < 4;
                 run(isa->block[rows - 1][vectors - 1], &tile, rows,
+                    (vectors - 1) * isa->width + last, 1);
+                tile.walk.n[1] = 1;
+                tile.a_row = 11;
+                tile.ahead[0] = (lamina__product_ahead){a, last};
+                tile.ahead[1] = (lamina__product_ahead){b, 1};
+                run(isa->even[rows - 1][vectors - 1], &tile, rows,
                     (vectors - 1) * isa->width + last, 1);
             }
         }
