@@ -190,6 +190,7 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     const side in = side_of(y->in, x->in, conv->in_channels, conv->groups);
     const side out = side_of(y->out, x->out, conv->out_channels, conv->groups);
     taps *t = call->host->alloc(call, sizeof *t);
+    int64_t weights_floats = 0;
     int32_t status = LAMINA_OK;
     int ok = t != NULL;
 
@@ -214,11 +215,12 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
         return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
     }
     if (status >= 0 && (passes & LAMINA_PASS_BACKWARD_WEIGHTS) != 0) {
-        status = lamina__tap_weights_create(conv, call, setup, &t->weights);
+        status = lamina__tap_weights_create(conv, call, setup, &t->weights, &weights_floats);
     }
-    if (status >= 0 && t->thread_floats > 0) {
-        status = call->host->add_scratch(call, (size_t)(t->thread_floats * setup->threads) *
-                                                   sizeof(float));
+    const int64_t floats = t->thread_floats * setup->threads;
+    if (status >= 0 && (floats > 0 || weights_floats > 0)) {
+        status = call->host->add_scratch(
+            call, (size_t)(floats > weights_floats ? floats : weights_floats) * sizeof(float));
     }
     return status < 0 ? status : LAMINA_OK;
 }

@@ -28,12 +28,20 @@ void lamina__tap_outputs(const lamina__axis *axis, int64_t tap, int64_t *begin, 
  * the same steps become one. The order of the sum stays. */
 lamina__product_walk lamina__tap_walk(const lamina__product_walk *loops);
 
-/* Backward weights, conv_taps_weights.c. */
+/* Backward weights, conv_taps_weights.c; adds the floats of scratch it needs. */
 typedef struct lamina__tap_weights lamina__tap_weights;
 int32_t lamina__tap_weights_create(const lamina__conv *, lamina_call *, const lamina_setup *,
-                                   lamina__tap_weights **);
+                                   lamina__tap_weights **, int64_t *scratch);
 int32_t lamina__tap_weights_run(const lamina__conv *, const lamina__tap_weights *, lamina_call *,
                                 const lamina_io *);
+
+/* The same where filters are 1x1 and channels few, conv_taps_pointwise.c; scratch in floats. */
+typedef struct lamina__pointwise_weights lamina__pointwise_weights;
+int lamina__pointwise_weights_apply(const lamina__conv *);
+int32_t lamina__pointwise_weights_create(const lamina__conv *, lamina_call *,
+                                         lamina__pointwise_weights **, int64_t *scratch);
+int32_t lamina__pointwise_weights_run(const lamina__conv *, const lamina__pointwise_weights *,
+                                      lamina_call *, const lamina_io *);
 
 static inline int64_t lamina__group_in(const lamina__conv *conv) {
     return conv->in_channels / conv->groups;

@@ -20,11 +20,12 @@ typedef struct range {
 
 struct lamina__tap_weights {
     const lamina__product_isa *isa;
-    int64_t samples;      /* of a chunk */
-    int64_t rows;         /* of outputs, of a chunk: all, unless samples is 1 */
-    int64_t row_blocks;   /* of the filters of one group */
-    range *y, *x;         /* outputs of each tap */
-    int64_t *a_at, *c_at; /* by filter */
+    int64_t samples;                      /* of a chunk */
+    int64_t rows;                         /* of outputs, of a chunk: all, unless samples is 1 */
+    int64_t row_blocks;                   /* of the filters of one group */
+    range *y, *x;                         /* outputs of each tap */
+    int64_t *a_at, *c_at;                 /* by filter */
+    lamina__pointwise_weights *pointwise; /* not NULL: does all of it */
 };
 
 /* One run, as the threads share it. */
@@ -43,7 +44,8 @@ static range *make_ranges(lamina_call *call, const lamina__axis *axis) {
 }
 
 int32_t lamina__tap_weights_create(const lamina__conv *conv, lamina_call *call,
-                                   const lamina_setup *setup, lamina__tap_weights **made) {
+                                   const lamina_setup *setup, lamina__tap_weights **made,
+                                   int64_t *scratch) {
     const lamina__axis *y = &conv->window.y, *x = &conv->window.x;
     const int64_t filters = lamina__group_out(conv);
     const int64_t row = x->in * conv->in_channels * y->stride + x->out * conv->out_channels;
@@ -55,6 +57,9 @@ int32_t lamina__tap_weights_create(const lamina__conv *conv, lamina_call *call,
     }
     *made = t;
     t->isa = lamina__product_to_use();
+    if (lamina__pointwise_weights_apply(conv)) {
+        return lamina__pointwise_weights_create(conv, call, &t->pointwise, scratch);
+    }
     t->samples = CHUNK / sample > 1 ? CHUNK / sample : 1;
     t->samples = t->samples < setup->samples[0] ? t->samples : setup->samples[0];
     t->rows = sample <= CHUNK ? y->out : CHUNK / row > 1 ? CHUNK / row : 1;
@@ -106,16 +111,18 @@ static void add_tap(const work *w, const chunk *h, int64_t group, range block, i
         .b_step = {x->stride * conv->in_channels, y->stride * in_row, y->in * in_row}};
     lamina__product_tile tile = {
         .walk = lamina__tap_walk(&loops), .a = d_out, .add = 1, .fetch = 1};
+    const int is_even = tile.walk.n[1] == 1 && tile.walk.n[2] <= 1;
     float *to = (float *)w->io->d_weight[0]->data +
                 (((group * filters + block.begin) * y->kernel + u) * x->kernel + v) * channels;
 
+    tile.a_row = is_even;
     for (int64_t i = 0; i < lamina__n_panels(t->isa, channels); i++) {
         const lamina__panel panel = lamina__panel_of(t->isa, channels, i);
         tile.b = in + panel.first;
         tile.c = to + panel.first;
         tile.last = panel.last;
-        lamina__product_rows(t->isa, t->isa->block, panel.vectors, block.end - block.begin, t->a_at,
-                             t->c_at, &tile);
+        lamina__product_rows(t->isa, is_even ? t->isa->even : t->isa->block, panel.vectors,
+                             block.end - block.begin, t->a_at, t->c_at, &tile);
     }
 }
 
@@ -153,6 +160,9 @@ int32_t lamina__tap_weights_run(const lamina__conv *conv, const lamina__tap_weig
     if (conv->bias && io->d_weight[1] != NULL) {
         t->isa->sum_rows(io->samples * conv->window.y.out * conv->window.x.out, conv->out_channels,
                          io->d_out[0]->data, io->d_weight[1]->data);
+    }
+    if (io->d_weight[0] != NULL && t->pointwise != NULL) {
+        return lamina__pointwise_weights_run(conv, t->pointwise, call, io);
     }
     return io->d_weight[0] == NULL
                ? LAMINA_OK

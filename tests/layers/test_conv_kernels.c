@@ -16,6 +16,8 @@ static const layer_case shapes[] = {
     /* 1x1 windows and images, kernels larger than the image */
     {"{filters: 35, kernel: 1}", "[3, 17, 5, 3]"},
     {"{filters: 17, kernel: 1, stride: 2}", "[1, 33, 5, 6]"},
+    {"{filters: 96, kernel: 1}", "[3, 16, 9, 8]"},
+    {"{filters: 24, kernel: 1, bias: false}", "[2, 100, 7, 11]"},
     {"{filters: 18, kernel: 1, padding: 1}", "[2, 9, 1, 1]"},
     {"{filters: 17, kernel: 3, padding: 1}", "[3, 16, 1, 1]"},
     {"{filters: 8, kernel: 7, padding: 4}", "[2, 9, 2, 3]"},
