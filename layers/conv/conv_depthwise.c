@@ -23,8 +23,7 @@
 #include <string.h>
 
 enum {
-    BAND = 32 * 1024,        /* floats of both images that are gone through at a time, about */
-    WEIGHTS_BAND = 64 * 1024 /* in backward weights, which reads a vector of all pixels at a time */
+    BAND = 64 * 1024 /* floats of both images that are gone through at a time, about */
 };
 
 /* The pixels of the side that is computed. */
@@ -169,17 +168,17 @@ static void add_channels(const work *w, const float *from, float *d_x) {
 /* ---- Running ---- */
 
 /* A pass over images: c from a, or what both make of the filters. Images are gone through in bands
- * of rows of c. */
+ * of rows of c, whose pixels p read rows (p * up + low) / down .. (p * up + high) / down of a. */
 typedef struct sweep {
     const grid *g;
     int64_t a_rows, a_columns, c_rows, c_columns; /* pixels */
-    int64_t stride_y, stride_x;                   /* pixels of a that are new for one of c */
-    int64_t band;                                 /* rows of c */
+    int64_t up, down, low, high;
+    int64_t band; /* rows of c */
     const float *bias;
     int relu;
 } sweep;
 
-static sweep sweep_of(const lamina__conv *conv, const grid *g, int64_t band_floats) {
+static sweep sweep_of(const lamina__conv *conv, const grid *g) {
     const lamina__axis *y = &conv->window.y, *x = &conv->window.x;
     const int64_t row = (y->in * x->in / y->out + x->out) * conv->out_channels;
     return (sweep){.g = g,
@@ -187,22 +186,50 @@ static sweep sweep_of(const lamina__conv *conv, const grid *g, int64_t band_floa
                    .a_columns = x->in,
                    .c_rows = y->out,
                    .c_columns = x->out,
-                   .stride_y = y->stride,
-                   .stride_x = x->stride,
-                   .band = band_floats / row > 1 ? band_floats / row : 1};
+                   .up = y->stride,
+                   .down = 1,
+                   .low = -y->pad_begin,
+                   .high = y->extent - 1 - y->pad_begin,
+                   .band = BAND / row > 1 ? BAND / row : 1};
 }
 
 /* Of backward data: c is the input. */
-static sweep sweep_back(const lamina__conv *conv, const grid *g, int64_t band_floats) {
-    const sweep s = sweep_of(conv, g, band_floats);
+static sweep sweep_back(const lamina__conv *conv, const grid *g) {
+    const lamina__axis *y = &conv->window.y;
+    const sweep s = sweep_of(conv, g);
     return (sweep){.g = g,
                    .a_rows = s.c_rows,
                    .a_columns = s.c_columns,
                    .c_rows = s.a_rows,
                    .c_columns = s.a_columns,
-                   .stride_y = 1,
-                   .stride_x = 1,
-                   .band = s.band * s.stride_y};
+                   .up = 1,
+                   .down = y->stride,
+                   .low = -s.high,
+                   .high = -s.low,
+                   .band = s.band * y->stride};
+}
+
+/* Reads so many floats for the caches, in the order in which they lie: the processor then fetches
+ * far ahead of it, which it does not when a vector of channels is read pixel after pixel. */
+static void fetch(const float *from, int64_t n) {
+    enum { CACHE_LINE = 64 / sizeof(float) };
+    const volatile float *x = from;
+    for (int64_t i = 0; i < n; i += CACHE_LINE) {
+        (void)x[i];
+    }
+}
+
+/* What a band, rows begin .. end-1 of c, reads and writes of one sample. */
+static void fetch_band(const work *w, const sweep *s, int64_t begin, int64_t end, const float *a,
+                       const float *c) {
+    const int64_t channels = w->conv->out_channels, a_row = s->a_columns * channels;
+    const int64_t c_row = s->c_columns * channels;
+    int64_t first = (begin * s->up + s->low) / s->down,
+            last = ((end - 1) * s->up + s->high) / s->down;
+    first = first > 0 ? first : 0;
+    last = last < s->a_rows ? last : s->a_rows - 1;
+    fetch(a + first * a_row, (last + 1 - first) * a_row);
+    fetch(c + begin * c_row, (end - begin) * c_row);
 }
 
 /* The rows of a run of them that lie in [begin, end): [*first, *last), counted in the run. */
@@ -214,17 +241,13 @@ static void rows_between(const lamina__tap_run *y, int64_t begin, int64_t end, i
     *last = *last < y->count ? *last : y->count;
 }
 
-/* So many rows of the run y and all of x, in floats. What is fetched meanwhile is the next band, or
- * the next sample when that is one; behind the rows of a that two bands share. */
+/* So many rows of the run y and all of x, in floats. */
 static lamina__depthwise_run run_of(const lamina__conv *conv, const sweep *s,
                                     const lamina__tap_run *y, const lamina__tap_run *x,
                                     int64_t rows) {
     const int64_t channels = conv->out_channels;
     const int64_t a_row = s->a_columns * channels, c_row = s->c_columns * channels;
-    const int is_read = y->taps > 0 && x->taps > 0, is_whole = s->band >= s->c_rows;
-    const int64_t shared = !is_whole && y->from_tap_step > 0 && y->taps > s->stride_y
-                               ? (y->taps - s->stride_y) * y->from_tap_step
-                               : 0;
+    const int is_read = y->taps > 0 && x->taps > 0;
     return (lamina__depthwise_run){
         .channels = channels,
         .rows = rows,
@@ -233,11 +256,7 @@ static lamina__depthwise_run run_of(const lamina__conv *conv, const sweep *s,
         .a_step = {x->from_step * channels, y->from_step * a_row},
         .tap_step = {x->from_tap_step * channels, y->from_tap_step * a_row},
         .c_step = {x->step * channels, y->step * c_row},
-        .filter_step = {x->tap_step * channels, y->tap_step * conv->window.x.kernel * channels},
-        .a_ahead = (is_whole ? s->a_rows : s->band * s->a_rows / s->c_rows + shared) * a_row,
-        .c_ahead = (is_whole ? s->c_rows : s->band) * c_row,
-        .news = {s->stride_x, s->stride_y},
-        .news_step = {channels, a_row}};
+        .filter_step = {x->tap_step * channels, y->tap_step * conv->window.x.kernel * channels}};
 }
 
 /* Rows first .. first+count-1 of a run of rows of one sample. */
@@ -261,9 +280,11 @@ static void gather_rows(const work *w, const sweep *s, const lamina__tap_run *y,
 static void gather(const work *w, const sweep *s, int64_t begin, int64_t end, const float *a,
                    float *c) {
     for (int64_t at = begin; at < end; at += s->band) {
+        const int64_t till = at + s->band < end ? at + s->band : end;
+        fetch_band(w, s, at, till, a, c);
         for (int64_t i = 0; i < s->g->n_y; i++) {
             int64_t first, last;
-            rows_between(&s->g->y[i], at, at + s->band < end ? at + s->band : end, &first, &last);
+            rows_between(&s->g->y[i], at, till, &first, &last);
             if (first < last) {
                 gather_rows(w, s, &s->g->y[i], first, last - first, a, c);
             }
@@ -278,7 +299,7 @@ static int32_t forward(void *arg, int64_t begin, int64_t end, int32_t thread) {
     const depthwise *d = w->d;
     const int64_t in_size = y->in * x->in * w->conv->in_channels;
     const int64_t out_size = y->out * x->out * w->conv->out_channels;
-    sweep s = sweep_of(w->conv, &d->forward, BAND);
+    sweep s = sweep_of(w->conv, &d->forward);
     float *image = (float *)w->io->scratch + thread * d->image;
 
     s.bias = w->conv->bias ? w->io->weight[1]->data : NULL;
@@ -310,7 +331,7 @@ static int32_t backward_data(void *arg, int64_t begin, int64_t end, int32_t thre
     const depthwise *d = w->d;
     const int64_t in_size = y->in * x->in * w->conv->in_channels;
     const int64_t out_size = y->out * x->out * w->conv->out_channels;
-    const sweep s = sweep_back(w->conv, &d->data, BAND);
+    const sweep s = sweep_back(w->conv, &d->data);
     float *image = (float *)w->io->scratch + thread * d->image;
 
     for (int64_t i = begin; i < end;) {
@@ -336,13 +357,17 @@ static int32_t backward_data_samples(void *arg, int64_t begin, int64_t end, int3
 static void correlate_sample(const work *w, const float *a, const float *d_out, int64_t begin,
                              int64_t end, float *sums) {
     const int64_t channels = w->conv->out_channels, kernel_x = w->conv->window.x.kernel;
-    const sweep s = sweep_of(w->conv, &w->d->forward, WEIGHTS_BAND);
+    const sweep s = sweep_of(w->conv, &w->d->forward);
 
     for (int64_t at = 0; at < s.c_rows; at += s.band) {
+        const int64_t till = at + s.band < s.c_rows ? at + s.band : s.c_rows;
+        if (end - begin == channels) { /* else threads share the lines */
+            fetch_band(w, &s, at, till, a, d_out);
+        }
         for (int64_t i = 0; i < s.g->n_y * s.g->n_x; i++) {
             const lamina__tap_run *y = &s.g->y[i / s.g->n_x], *x = &s.g->x[i % s.g->n_x];
             int64_t first, last;
-            rows_between(y, at, at + s.band, &first, &last);
+            rows_between(y, at, till, &first, &last);
             if (first < last) {
                 lamina__depthwise_run run = run_of(w->conv, &s, y, x, last - first);
                 const int64_t a_row = y->from + first * y->from_step, c_row = y->first + first;

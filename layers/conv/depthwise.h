@@ -18,10 +18,6 @@ typedef struct lamina__depthwise_run {
     int64_t tap_step[2];   /* there, from tap to tap */
     int64_t c_step[2];     /* from pixel to pixel of the other side */
     int64_t filter_step[2]; /* from tap to tap of the filters, or of their sums */
-    /* What comes next is fetched meanwhile: for each pixel the one so far ahead on both sides, of a
-     * as many as the stride has new ones. */
-    int64_t a_ahead, c_ahead;
-    int64_t news[2], news_step[2];
 } lamina__depthwise_run;
 
 typedef struct lamina__depthwise_isa {

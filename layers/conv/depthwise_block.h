@@ -15,28 +15,11 @@ INLINE vector load_some(const int partial, const float *from, mask m) {
     return partial ? load_part(from, m) : load(from);
 }
 
-/* Fetches from where nothing may be any more. */
-INLINE void fetch(const float *from, int64_t ahead) {
-    __builtin_prefetch((const void *)((uintptr_t)from + (uintptr_t)ahead * sizeof(float)));
-}
-
-/* The pixels of a that come new with each of these. */
-INLINE void fetch_news(const int pixels, const lamina__depthwise_run *run, const float *a) {
-    if (run->news[0] == 1 && run->news[1] == 1) {
-        UNROLL
-        for (int p = 0; p < pixels; p++) {
-            fetch(a, run->a_ahead + p * run->a_step[0]);
-        }
-        return;
-    }
-    for (int64_t j = 0; j < run->news[1]; j++) {
-        for (int64_t i = 0; i < run->news[0]; i++) {
-            UNROLL
-            for (int p = 0; p < pixels; p++) {
-                fetch(a, run->a_ahead + j * run->news_step[1] + i * run->news_step[0] +
-                             p * run->a_step[0]);
-            }
-        }
+INLINE void store_some(const int partial, float *to, mask m, vector x) {
+    if (partial) {
+        store(to, m, x);
+    } else {
+        store_whole(to, x);
     }
 }
 
@@ -48,11 +31,9 @@ INLINE void gather_vector(const int pixels, const int is_3x3, const int partial,
     vector sum[PIXELS];
     const vector start = bias != NULL ? load_some(partial, bias, m) : zero();
 
-    fetch_news(pixels, run, a);
     UNROLL
     for (int p = 0; p < pixels; p++) {
         sum[p] = start;
-        fetch(c, run->c_ahead + p * run->c_step[0]);
     }
     for (int64_t u = 0; u < taps_y; u++) {
         const float *x = a + u * run->tap_step[1], *w = filter + u * run->filter_step[1];
@@ -69,7 +50,7 @@ INLINE void gather_vector(const int pixels, const int is_3x3, const int partial,
     }
     UNROLL
     for (int p = 0; p < pixels; p++) {
-        store(c + p * run->c_step[0], m, relu ? positive(sum[p]) : sum[p]);
+        store_some(partial, c + p * run->c_step[0], m, relu ? positive(sum[p]) : sum[p]);
     }
 }
 
@@ -140,7 +121,7 @@ static void gather(const lamina__depthwise_run *run, const float *a, const float
 }
 
 /* A vector of the sums of some taps, over all pixels. */
-INLINE void correlate_vector(const int taps, const int partial, mask m, int fetches,
+INLINE void correlate_vector(const int taps, const int partial, mask m,
                              const lamina__depthwise_run *run, const int64_t at[TAPS],
                              const float *a, const float *c, float *const sums[TAPS], int64_t i) {
     vector sum[TAPS];
@@ -152,10 +133,6 @@ INLINE void correlate_vector(const int taps, const int partial, mask m, int fetc
         const float *x = a + i + y * run->a_step[1], *d = c + i + y * run->c_step[1];
         for (int64_t k = 0; k < run->columns; k++) {
             const vector by = load_some(partial, d, m);
-            if (fetches) {
-                fetch(x, run->a_ahead);
-                fetch(d, run->c_ahead);
-            }
             UNROLL_TAPS
             for (int t = 0; t < taps; t++) {
                 sum[t] = multiply_add(load_some(partial, x + at[t], m), by, sum[t]);
@@ -166,7 +143,7 @@ INLINE void correlate_vector(const int taps, const int partial, mask m, int fetc
     }
     UNROLL_TAPS
     for (int t = 0; t < taps; t++) {
-        store(sums[t] + i, m, sum[t]);
+        store_some(partial, sums[t] + i, m, sum[t]);
     }
 }
 
@@ -183,11 +160,10 @@ INLINE void correlate_taps(const int taps, int64_t first, const lamina__depthwis
         sum[t] = sums + u * run->filter_step[1] + v * run->filter_step[0];
     }
     for (int64_t i = 0; i < whole; i += WIDTH) {
-        correlate_vector(taps, 0, mask_of(WIDTH), first == 0, run, at, a, c, sum, i);
+        correlate_vector(taps, 0, mask_of(WIDTH), run, at, a, c, sum, i);
     }
     if (whole < run->channels) {
-        correlate_vector(taps, 1, mask_of((int)(run->channels - whole)), first == 0, run, at, a, c,
-                         sum, whole);
+        correlate_vector(taps, 1, mask_of((int)(run->channels - whole)), run, at, a, c, sum, whole);
     }
 }
 
