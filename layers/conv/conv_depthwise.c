@@ -23,13 +23,15 @@
 #include <string.h>
 
 enum {
-    BAND = 64 * 1024 /* floats of both images that are gone through at a time, about */
+    BAND = 64 * 1024, /* floats of both images that are gone through at a time, about */
+    NEAR = 384 * 1024 /* of all images of a call: so few are mostly in the second-level cache */
 };
 
 /* The pixels of the side that is computed. */
 typedef struct grid {
     int64_t n_y, n_x;
     lamina__tap_run *y, *x;
+    lamina__depthwise_line *line; /* of each row, when strips can do it; or NULL */
 } grid;
 
 typedef struct depthwise {
@@ -73,6 +75,38 @@ static int make_grid(const lamina__window *window, lamina_call *call, int64_t ro
     return 1;
 }
 
+/* Three taps in a row, the middle one never on padding. */
+static int has_strips(const lamina__window *window, uint32_t pass) {
+    const lamina__axis *x = &window->x;
+    return x->kernel == 3 && window->y.kernel <= 3 && x->dilation == 1 && x->pad_begin == 1 &&
+           x->overhang <= 1 &&
+           (pass == LAMINA_PASS_FORWARD ? x->stride <= 2 : x->stride == 1 && x->in == x->out);
+}
+
+/* Of `rows` rows of c; a_row: floats of a row of a. */
+static int make_lines(const lamina__conv *conv, lamina_call *call, uint32_t pass, int64_t rows,
+                      int64_t a_row, grid *g) {
+    const lamina__axis *y = &conv->window.y;
+    if (!has_strips(&conv->window, pass)) {
+        return 1;
+    }
+    g->line = call->host->alloc(call, (size_t)rows * sizeof *g->line);
+    for (int64_t p = 0; g->line != NULL && p < rows; p++) {
+        lamina__depthwise_line *line = &g->line[p];
+        for (int64_t u = 0; u < y->kernel; u++) {
+            const int64_t tap = u * y->dilation - y->pad_begin;
+            const int64_t at = pass == LAMINA_PASS_FORWARD ? p * y->stride + tap : p - tap;
+            const int64_t step = pass == LAMINA_PASS_FORWARD ? 1 : y->stride;
+            const int64_t end = pass == LAMINA_PASS_FORWARD ? y->in : y->out;
+            if (at >= 0 && at % step == 0 && at / step < end) {
+                line->a[line->taps] = at / step * a_row;
+                line->filter[line->taps++] = u * conv->window.x.kernel * conv->out_channels;
+            }
+        }
+    }
+    return g->line != NULL;
+}
+
 static int32_t create(const void *self, lamina_call *call, const lamina_setup *setup,
                       uint32_t passes, void **kernel) {
     const lamina__conv *conv = self;
@@ -93,9 +127,13 @@ static int32_t create(const void *self, lamina_call *call, const lamina_setup *s
     d->packed = -1;
     d->image = d->multiplier > 1 ? y->in * x->in * conv->out_channels : 0;
     if (((passes & by_outputs) != 0 &&
-         !make_grid(&conv->window, call, y->out, x->out, lamina__tap_runs_forward, &d->forward)) ||
+         !(make_grid(&conv->window, call, y->out, x->out, lamina__tap_runs_forward, &d->forward) &&
+           make_lines(conv, call, LAMINA_PASS_FORWARD, y->out, x->in * conv->out_channels,
+                      &d->forward))) ||
         ((passes & LAMINA_PASS_BACKWARD_DATA) != 0 &&
-         !make_grid(&conv->window, call, y->in, x->in, lamina__tap_runs_data, &d->data))) {
+         !(make_grid(&conv->window, call, y->in, x->in, lamina__tap_runs_data, &d->data) &&
+           make_lines(conv, call, LAMINA_PASS_BACKWARD_DATA, y->in, x->out * conv->out_channels,
+                      &d->data)))) {
         return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
     }
     const int64_t sums =
@@ -173,7 +211,8 @@ typedef struct sweep {
     const grid *g;
     int64_t a_rows, a_columns, c_rows, c_columns; /* pixels */
     int64_t up, down, low, high;
-    int64_t band; /* rows of c */
+    int64_t band;             /* rows of c */
+    int64_t stride, mirrored; /* of strips; 1: the last tap of a row of the filter comes first */
     const float *bias;
     int relu;
 } sweep;
@@ -190,6 +229,7 @@ static sweep sweep_of(const lamina__conv *conv, const grid *g) {
                    .down = 1,
                    .low = -y->pad_begin,
                    .high = y->extent - 1 - y->pad_begin,
+                   .stride = x->stride,
                    .band = BAND / row > 1 ? BAND / row : 1};
 }
 
@@ -206,6 +246,8 @@ static sweep sweep_back(const lamina__conv *conv, const grid *g) {
                    .down = y->stride,
                    .low = -s.high,
                    .high = -s.low,
+                   .stride = 1,
+                   .mirrored = 1,
                    .band = s.band * y->stride};
 }
 
@@ -276,12 +318,38 @@ static void gather_rows(const work *w, const sweep *s, const lamina__tap_run *y,
     }
 }
 
+/* Rows begin .. end-1 of one sample. */
+static void gather_strips(const work *w, const sweep *s, int64_t begin, int64_t end, const float *a,
+                          float *c) {
+    const int64_t channels = w->conv->out_channels;
+    const float *filters = w->io->packed[w->d->packed];
+    const lamina__depthwise_strips strips = {.channels = channels,
+                                             .rows = end - begin,
+                                             .columns = s->c_columns,
+                                             .line = s->g->line + begin,
+                                             .filter_step = s->mirrored ? -channels : channels,
+                                             .relu = s->relu,
+                                             .right = (s->c_columns - 1) * s->stride + 1 >=
+                                                      s->a_columns};
+    w->d->isa->strips[s->stride - 1](&strips, a, s->mirrored ? filters + 2 * channels : filters,
+                                     s->bias, c + begin * s->c_columns * channels);
+}
+
 /* Rows begin .. end-1 of one sample, band after band. */
 static void gather(const work *w, const sweep *s, int64_t begin, int64_t end, const float *a,
                    float *c) {
+    const int64_t sample =
+        (s->a_rows * s->a_columns + s->c_rows * s->c_columns) * w->conv->out_channels;
+    const int is_near = w->io->samples * sample < NEAR;
     for (int64_t at = begin; at < end; at += s->band) {
         const int64_t till = at + s->band < end ? at + s->band : end;
-        fetch_band(w, s, at, till, a, c);
+        if (s->g->line == NULL || !is_near) { /* strips read almost in order */
+            fetch_band(w, s, at, till, a, c);
+        }
+        if (s->g->line != NULL) {
+            gather_strips(w, s, at, till, a, c);
+            continue;
+        }
         for (int64_t i = 0; i < s->g->n_y; i++) {
             int64_t first, last;
             rows_between(&s->g->y[i], at, till, &first, &last);

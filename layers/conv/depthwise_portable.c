@@ -9,8 +9,12 @@
 #include <stddef.h>
 
 #include "layers/conv/depthwise_block.h"
+#include "layers/conv/depthwise_strips.h"
 
-const lamina__depthwise_isa lamina__depthwise_portable = {
-    .width = WIDTH, .gather = gather, .correlate = correlate, .total = total};
+const lamina__depthwise_isa lamina__depthwise_portable = {.width = WIDTH,
+                                                          .gather = gather,
+                                                          .strips = {strips_1, strips_2},
+                                                          .correlate = correlate,
+                                                          .total = total};
 
 #endif
