@@ -31,7 +31,7 @@ enum {
 typedef struct grid {
     int64_t n_y, n_x;
     lamina__tap_run *y, *x;
-    lamina__depthwise_line *line; /* of each row, when strips can do it; or NULL */
+    lamina__depthwise_line *line; /* of each row, when lines() can do it; or NULL */
 } grid;
 
 typedef struct depthwise {
@@ -76,7 +76,7 @@ static int make_grid(const lamina__window *window, lamina_call *call, int64_t ro
 }
 
 /* Three taps in a row, the middle one never on padding. */
-static int has_strips(const lamina__window *window, uint32_t pass) {
+static int has_lines(const lamina__window *window, uint32_t pass) {
     const lamina__axis *x = &window->x;
     return x->kernel == 3 && window->y.kernel <= 3 && x->dilation == 1 && x->pad_begin == 1 &&
            x->overhang <= 1 &&
@@ -87,7 +87,7 @@ static int has_strips(const lamina__window *window, uint32_t pass) {
 static int make_lines(const lamina__conv *conv, lamina_call *call, uint32_t pass, int64_t rows,
                       int64_t a_row, grid *g) {
     const lamina__axis *y = &conv->window.y;
-    if (!has_strips(&conv->window, pass)) {
+    if (!has_lines(&conv->window, pass)) {
         return 1;
     }
     g->line = call->host->alloc(call, (size_t)rows * sizeof *g->line);
@@ -212,7 +212,7 @@ typedef struct sweep {
     int64_t a_rows, a_columns, c_rows, c_columns; /* pixels */
     int64_t up, down, low, high;
     int64_t band;             /* rows of c */
-    int64_t stride, mirrored; /* of strips; 1: the last tap of a row of the filter comes first */
+    int64_t stride, mirrored; /* of lines(); 1: the last tap of a row of the filter comes first */
     const float *bias;
     int relu;
 } sweep;
@@ -319,20 +319,20 @@ static void gather_rows(const work *w, const sweep *s, const lamina__tap_run *y,
 }
 
 /* Rows begin .. end-1 of one sample. */
-static void gather_strips(const work *w, const sweep *s, int64_t begin, int64_t end, const float *a,
-                          float *c) {
+static void gather_lines(const work *w, const sweep *s, int64_t begin, int64_t end, const float *a,
+                         float *c) {
     const int64_t channels = w->conv->out_channels;
     const float *filters = w->io->packed[w->d->packed];
-    const lamina__depthwise_strips strips = {.channels = channels,
-                                             .rows = end - begin,
-                                             .columns = s->c_columns,
-                                             .line = s->g->line + begin,
-                                             .filter_step = s->mirrored ? -channels : channels,
-                                             .relu = s->relu,
-                                             .right = (s->c_columns - 1) * s->stride + 1 >=
-                                                      s->a_columns};
-    w->d->isa->strips[s->stride - 1](&strips, a, s->mirrored ? filters + 2 * channels : filters,
-                                     s->bias, c + begin * s->c_columns * channels);
+    const lamina__depthwise_lines lines = {.channels = channels,
+                                           .rows = end - begin,
+                                           .columns = s->c_columns,
+                                           .line = s->g->line + begin,
+                                           .filter_step = s->mirrored ? -channels : channels,
+                                           .relu = s->relu,
+                                           .right =
+                                               (s->c_columns - 1) * s->stride + 1 >= s->a_columns};
+    w->d->isa->lines[s->stride - 1](&lines, a, s->mirrored ? filters + 2 * channels : filters,
+                                    s->bias, c + begin * s->c_columns * channels);
 }
 
 /* Rows begin .. end-1 of one sample, band after band. */
@@ -343,11 +343,11 @@ static void gather(const work *w, const sweep *s, int64_t begin, int64_t end, co
     const int is_near = w->io->samples * sample < NEAR;
     for (int64_t at = begin; at < end; at += s->band) {
         const int64_t till = at + s->band < end ? at + s->band : end;
-        if (s->g->line == NULL || !is_near) { /* strips read almost in order */
+        if (s->g->line == NULL || !is_near) { /* lines() reads almost in order */
             fetch_band(w, s, at, till, a, c);
         }
         if (s->g->line != NULL) {
-            gather_strips(w, s, at, till, a, c);
+            gather_lines(w, s, at, till, a, c);
             continue;
         }
         for (int64_t i = 0; i < s->g->n_y; i++) {

@@ -29,23 +29,23 @@ typedef struct lamina__depthwise_line {
 
 /* Rows of c, from end to end, under filters of three taps in a row: pixel p of c meets pixels
  * p * stride - 1, p * stride and p * stride + 1 of a. */
-typedef struct lamina__depthwise_strips {
+typedef struct lamina__depthwise_lines {
     int64_t channels;
     int64_t rows, columns; /* of c */
     const lamina__depthwise_line *line;
     int64_t filter_step; /* from tap to tap along a row of a */
     int relu;
     int right; /* 1: the last pixel's last tap is on padding; the first one's first always is */
-} lamina__depthwise_strips;
+} lamina__depthwise_lines;
 
 typedef struct lamina__depthwise_isa {
     int32_t width; /* floats in a vector */
     /* c = bias + sum over taps of a * filter; then max(0, that) if relu; bias NULL: none. */
     void (*gather)(const lamina__depthwise_run *, const float *a, const float *filter,
                    const float *bias, int relu, float *c);
-    /* The same, strips[stride - 1]. */
-    void (*strips[2])(const lamina__depthwise_strips *, const float *a, const float *filter,
-                      const float *bias, float *c);
+    /* The same, lines[stride - 1]. */
+    void (*lines[2])(const lamina__depthwise_lines *, const float *a, const float *filter,
+                     const float *bias, float *c);
     /* sums of each tap += sum over pixels of a at the tap * c */
     void (*correlate)(const lamina__depthwise_run *, const float *a, const float *c, float *sums);
     /* sum[i] += sum over pixels, `step` floats apart, of c[i] */

@@ -9,11 +9,11 @@
 #include <stddef.h>
 
 #include "layers/conv/depthwise_block.h"
-#include "layers/conv/depthwise_strips.h"
+#include "layers/conv/depthwise_lines.h"
 
 const lamina__depthwise_isa lamina__depthwise_avx2 = {.width = WIDTH,
                                                       .gather = gather,
-                                                      .strips = {strips_1, strips_2},
+                                                      .lines = {lines_1, lines_2},
                                                       .correlate = correlate,
                                                       .total = total};
 

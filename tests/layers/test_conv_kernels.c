@@ -36,6 +36,13 @@ static const layer_case shapes[] = {
     {"{filters: 40, kernel: 5, groups: 20, padding: 2}", "[2, 20, 6, 5]"},
     {"{filters: 51, kernel: 3, groups: 17, padding: 2, dilation: 2}", "[2, 17, 5, 6]"},
     {"{filters: 16, kernel: [1, 3], groups: 16, stride: [3, 2], padding: [0, 2]}", "[3, 16, 7, 5]"},
+    /* three taps in a row over widths that are cut into all numbers of pixels */
+    {"{filters: 35, kernel: 3, groups: 35, padding: 1}", "[2, 35, 4, 15]"},
+    {"{filters: 16, kernel: 3, groups: 16, padding: 1, stride: 2}", "[2, 16, 6, 29]"},
+    {"{filters: 18, kernel: [2, 3], groups: 9, padding: [0, 1, 1, 0], stride: [2, 1]}",
+     "[2, 9, 5, 6]"},
+    {"{filters: 17, kernel: 3, groups: 17, padding: 1}", "[2, 17, 1, 1]"},
+    {"{filters: 17, kernel: 3, groups: 17, padding: 1, stride: [2, 1]}", "[1, 17, 6, 14]"},
     /* more filters for a channel than a vector has */
     {"{filters: 48, kernel: 3, groups: 2, padding: 1}", "[2, 2, 5, 4]"},
     {"{filters: 64, kernel: 3, groups: 2, padding: 1}", "[2, 2, 5, 4]"},
