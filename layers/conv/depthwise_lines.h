@@ -1,6 +1,6 @@
 /* What is done with the lines of depthwise.h, for the instruction set of the file that includes
- * this, after depthwise_block.h: a vector of channels of neighbouring pixels is computed from pixels
- * of a that are loaded once for the three taps of a row. */
+ * this, after depthwise_block.h: a vector of channels of neighbouring pixels is computed from
+ * pixels of a that are loaded once for the three taps of a row. */
 
 /* sum[p] += the three taps of a row of the filter. left, right: before the first pixel, behind the
  * last, is padding. */
