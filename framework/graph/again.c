@@ -35,6 +35,12 @@ typedef struct store_use {
     bool repeats; /* its writers can */
 } store_use;
 
+/* When a store is made again: a chosen one once, at the first time; a local one in every run that
+ * makes another from it, the last of which is at the last time. */
+typedef struct times {
+    int32_t first, last;
+} times;
+
 typedef struct chooser {
     lamina__net *net;
     store_use *stores;
@@ -70,46 +76,49 @@ static void look_at_stores(chooser *c) {
     }
 }
 
-/* Must its writers run again? A local store's, too, where another is made from it. */
-static bool runs_again(const chooser *c, int32_t s, const int32_t *need) {
-    return c->stores[s].chosen ||
-           (c->net->stores[s].place == LAMINA__PLACE_LOCAL && need[s] != INT32_MAX);
+static bool is_local(const chooser *c, int32_t s) {
+    return c->net->stores[s].place == LAMINA__PLACE_LOCAL;
 }
 
 /* Can something be made from it again at that time? */
 static bool will_be_there(const chooser *c, int32_t from, int32_t time) {
     const store_use *use = &c->stores[from];
-    if (c->net->stores[from].place == LAMINA__PLACE_LOCAL) {
-        return use->repeats && use->multiply_adds == 0;
+    return is_local(c, from) ? use->repeats && use->multiply_adds == 0 : use->end >= time;
+}
+
+/* Notes that something is made from a store at those times; false: it cannot be. */
+static bool need_from(const chooser *c, int32_t from, times at, times *need) {
+    if (c->net->stores[from].place == LAMINA__PLACE_GIVEN) {
+        return true;
     }
-    return use->chosen || use->end >= time;
+    need[from].first = at.first < need[from].first ? at.first : need[from].first;
+    need[from].last = at.last > need[from].last ? at.last : need[from].last;
+    return will_be_there(c, from, at.last);
 }
 
 /* Goes from the last layer to the first: what a chosen store is made from must be there by then.
- * False: something would have to be kept for too long. */
-static bool settle_needs(const chooser *c, int32_t *need) {
+ * False: it cannot be, or something would have to be kept for too long. */
+static bool settle_needs(const chooser *c, times *need) {
     const lamina__net *net = c->net;
     for (int32_t s = 0; s < net->n_stores; s++) {
-        need[s] = c->stores[s].need;
+        need[s] = (times){c->stores[s].need, -1};
     }
     for (int32_t i = net->n_layers - 1; i >= 0; i--) {
         const lamina__layer *layer = &net->layers[i];
         const int32_t s = store_of(net, layer->value_out[0]);
-        if (!runs_again(c, s, need)) {
+        const bool again = is_local(c, s) && need[s].last >= 0;
+        const times at = again ? need[s] : (times){need[s].first, need[s].first};
+        if (!again && !c->stores[s].chosen) {
             continue;
         }
-        if (c->stores[s].chosen && c->stores[s].end - need[s] > LONGEST) {
+        if (!again && c->stores[s].end - at.first > LONGEST) {
             return false;
         }
         for (int32_t k = 0; k < layer->instance->n_in; k++) {
             const int32_t from = store_of(net, layer->value_in[k]);
-            if (from == s || net->stores[from].place == LAMINA__PLACE_GIVEN) {
-                continue;
-            }
-            if (!will_be_there(c, from, need[s])) {
+            if (from != s && !need_from(c, from, at, need)) {
                 return false;
             }
-            need[from] = need[s] < need[from] ? need[s] : need[from];
         }
     }
     return true;
@@ -130,7 +139,7 @@ static int32_t cheapest(const chooser *c) {
     return best;
 }
 
-static void choose(chooser *c, int32_t *need) {
+static void choose(chooser *c, times *need) {
     for (int32_t s = cheapest(c); s >= 0; s = cheapest(c)) {
         store_use *use = &c->stores[s];
         use->can = false;
@@ -143,7 +152,7 @@ static void choose(chooser *c, int32_t *need) {
 
 /* ---- What comes of it ---- */
 
-static lamina_status add_second_stores(chooser *c, const int32_t *need, lamina_error *error) {
+static lamina_status add_second_stores(chooser *c, const times *need, lamina_error *error) {
     lamina__net *net = c->net;
     const int32_t n = net->n_stores;
     int32_t *second = lamina__calloc((size_t)n, sizeof *second);
@@ -158,7 +167,7 @@ static lamina_status add_second_stores(chooser *c, const int32_t *need, lamina_e
             continue;
         }
         if (second[s] == 0) { /* never a store's number here: the first is given */
-            second[s] = lamina__plan_add_second(net, s, need[s], c->stores[s].end);
+            second[s] = lamina__plan_add_second(net, s, need[s].first, c->stores[s].end);
             net->stores[s].life.last = c->stores[s].forward_end;
         }
         value->store_again = second[s];
@@ -168,19 +177,44 @@ static lamina_status add_second_stores(chooser *c, const int32_t *need, lamina_e
     return status;
 }
 
-/* The layers to run again before each unit's backward phase, in their order. */
-static lamina_status list_again(chooser *c, const int32_t *need, lamina_error *error) {
-    lamina__net *net = c->net;
-    const int32_t turn = lamina__plan_backward_run(net, 0);
-    net->again = lamina__calloc((size_t)net->n_layers + 1, sizeof *net->again);
-    if (net->again == NULL) {
-        return lamina__fail_memory(error, "the plan");
+/* Marks the stores that are made in a run: the chosen ones needed first then, and the local ones
+ * that they are made from. */
+static void mark_made(const chooser *c, const times *need, int32_t run, bool *made) {
+    const lamina__net *net = c->net;
+    for (int32_t s = 0; s < net->n_stores; s++) {
+        made[s] = c->stores[s].chosen && need[s].first == run;
     }
+    for (int32_t i = net->n_layers - 1; i >= 0; i--) {
+        const lamina__layer *layer = &net->layers[i];
+        for (int32_t k = 0; made[store_of(net, layer->value_out[0])] && k < layer->instance->n_in;
+             k++) {
+            const int32_t from = store_of(net, layer->value_in[k]);
+            made[from] = made[from] || is_local(c, from);
+        }
+    }
+}
+
+static bool add_again(lamina__net *net, size_t *capacity, lamina__again again) {
+    void *list = net->again;
+    if (lamina__grow(&list, capacity, (size_t)net->n_again + 1, sizeof *net->again) != 0) {
+        return false;
+    }
+    net->again = list;
+    net->again[net->n_again++] = again;
+    return true;
+}
+
+/* The layers to run again before each unit's backward phase, in their order. made: for each store.
+ */
+static lamina_status list_again(chooser *c, const times *need, bool *made, lamina_error *error) {
+    lamina__net *net = c->net;
+    size_t capacity = 0;
     for (int32_t u = net->n_units - 1; u >= 0; u--) {
+        mark_made(c, need, lamina__plan_backward_run(net, u), made);
         for (int32_t i = 0; i < net->n_layers; i++) {
-            const int32_t s = store_of(net, net->layers[i].value_out[0]);
-            if (runs_again(c, s, need) && turn - need[s] == u) {
-                net->again[net->n_again++] = (lamina__again){.layer = i, .unit = u};
+            if (made[store_of(net, net->layers[i].value_out[0])] &&
+                !add_again(net, &capacity, (lamina__again){.layer = i, .unit = u})) {
+                return lamina__fail_memory(error, "the plan");
             }
         }
     }
@@ -197,16 +231,17 @@ lamina_status lamina__plan_again(lamina__net *net, lamina_error *error) {
     }
     chooser c = {.net = net, .budget = net->options.recompute_share * 3 * forward};
     c.stores = lamina__calloc((size_t)net->n_stores + 1, sizeof *c.stores);
-    int32_t *need = lamina__calloc((size_t)net->n_stores + 1, sizeof *need);
+    times *need = lamina__calloc((size_t)net->n_stores + 1, sizeof *need);
+    bool *made = lamina__calloc((size_t)net->n_stores + 1, sizeof *made);
     lamina_status status = LAMINA_OK;
-    if (c.stores == NULL || need == NULL) {
+    if (c.stores == NULL || need == NULL || made == NULL) {
         status = lamina__fail_memory(error, "the plan");
         goto done;
     }
     look_at_stores(&c);
     choose(&c, need);
     /* Lists first: the number of stores grows with the second ones. */
-    status = list_again(&c, need, error);
+    status = list_again(&c, need, made, error);
     if (status == LAMINA_OK) {
         status = add_second_stores(&c, need, error);
     }
@@ -214,5 +249,6 @@ lamina_status lamina__plan_again(lamina__net *net, lamina_error *error) {
 done:
     lamina__free(c.stores);
     lamina__free(need);
+    lamina__free(made);
     return status;
 }

@@ -7,6 +7,7 @@
 #include "base/philox.h"
 #include "graph/net_impl.h"
 #include "net_support.h"
+#include "tangle.h"
 
 enum { SIDE = 32, BATCH = 12, CLASSES = 5, NETS = 60, STEPS = 3 };
 
@@ -130,6 +131,9 @@ typedef struct cut {
 } cut;
 
 typedef struct outcome {
+    lamina_status status; /* of the last step that was done */
+    lamina_error error;
+    lamina__result results[STEPS + 1];
     double losses[STEPS + 1];
     float *weights, *states;
     size_t n_weights, n_states;
@@ -169,29 +173,26 @@ static outcome run(const char *layers, cut c) {
                                          .threads = c.threads,
                                          .shards = c.shards,
                                          .slices = c.slices,
+                                         .by_shard = true,
                                          .keep_all = c.keep_all,
                                          .recompute = c.recompute > 0,
                                          .recompute_share = c.recompute,
                                          .training = true,
                                          .seed = 7};
-    outcome o = {.repeats = 0};
+    outcome o;
+    memset(&o, 0, sizeof o); /* the gaps in it, too: it is compared as bytes */
     test_net t = test_net_make(layers, &options);
     TEST_TEXT(test_net_error(&t), "");
     CU_ASSERT_PTR_NOT_NULL_FATAL(t.net);
     const size_t arena = lamina__net_memory(t.net).activations;
     test_descent descent = {lamina__net_weight_block(t.net), NULL, 0.02f};
-    for (int i = 0; i <= STEPS; i++) {
-        lamina__result result = {0};
-        lamina_error error = {0};
+    for (int i = 0; i <= STEPS && o.status == LAMINA_OK; i++) {
         test_batch_fill(&b, sizes[i], SIDE * SIDE, CLASSES, (uint64_t)i);
         memset(t.net->arena, 0xff, arena);
-        const lamina_status status = i == STEPS
-                                         ? lamina__net_evaluate(t.net, &b.batch, &result, &error)
-                                         : lamina__net_train_step(t.net, &b.batch, i, test_update,
-                                                                  &descent, &result, &error);
-        CU_ASSERT_EQUAL(status, LAMINA_OK);
-        TEST_TEXT(error.message, "");
-        o.losses[i] = result.loss_sum;
+        o.status = i == STEPS ? lamina__net_evaluate(t.net, &b.batch, &o.results[i], &o.error)
+                              : lamina__net_train_step(t.net, &b.batch, i, test_update, &descent,
+                                                       &o.results[i], &o.error);
+        o.losses[i] = o.results[i].loss_sum;
     }
     look_at(t.net, &o);
     o.n_weights = (size_t)lamina__net_weight_floats(t.net);
@@ -208,7 +209,8 @@ static void free_outcome(outcome *o) {
 }
 
 static bool same_bits(const outcome *a, const outcome *b) {
-    return memcmp(a->losses, b->losses, sizeof a->losses) == 0 &&
+    return a->status == b->status && strcmp(a->error.message, b->error.message) == 0 &&
+           memcmp(a->results, b->results, sizeof a->results) == 0 &&
            memcmp(a->weights, b->weights, a->n_weights * sizeof(float)) == 0 &&
            memcmp(a->states, b->states, a->n_states * sizeof(float)) == 0;
 }
@@ -242,48 +244,59 @@ static void expect(bool good, uint64_t seed, const char *what, const char *layer
 
 /* ---- Tests --------------------------------------------------------------------------------- */
 
+typedef lamina__text make_fn(uint64_t seed, const char *norm_kernels);
+
+static lamina__text make_tangle(uint64_t seed, const char *norm_kernels) {
+    return random_tangle(seed, SIDE, CLASSES, norm_kernels);
+}
+
+static void expect_same(const outcome *plain, const char *layers, cut c, uint64_t seed,
+                        const char *what) {
+    outcome o = run(layers, c);
+    expect(same_bits(plain, &o), seed, what, layers);
+    free_outcome(&o);
+}
+
 /* One network by several cuts. Rounding can move a value from one side of a kink (relu, clip) to
  * the other, so that two kernels differ visibly now and then. */
-static void compare_cuts(uint64_t seed, outcome *seen) {
-    static const cut cuts[] = {{1, 1, 1, false, 0}, {1, 1, 4, false, 0}, {1, 1, 12, false, 0},
-                               {1, 2, 1, false, 0}, {1, 2, 2, false, 0}, {1, 2, 6, false, 0},
-                               {1, 3, 4, false, 0}};
-    lamina__text layers = random_network(seed, ""),
-                 whole = random_network(seed, ", kernels: reference");
-    outcome on_whole = run(whole.data, (cut){1, 2, 1, false, 0});
-    const size_t c = (size_t)seed % (sizeof cuts / sizeof *cuts);
-    cut other = cuts[c];
-    outcome plain = run(layers.data, other);
+static void compare_cuts(uint64_t seed, make_fn *make, outcome *seen) {
+    static const cut cuts[] = {
+        {.shards = 1, .slices = 1}, {.shards = 1, .slices = 4}, {.shards = 1, .slices = 12},
+        {.shards = 2, .slices = 1}, {.shards = 2, .slices = 2}, {.shards = 2, .slices = 6},
+        {.shards = 3, .slices = 4}, {.shards = 5, .slices = 2}, {.shards = 12, .slices = 1}};
+    lamina__text layers = make(seed, ""), whole = make(seed, ", kernels: reference");
+    cut c = cuts[seed % (sizeof cuts / sizeof *cuts)];
+    c.threads = 1;
+    outcome on_whole = run(whole.data, (cut){.threads = 1, .shards = 2, .slices = 1});
+    outcome plain = run(layers.data, c);
     const double d = distance(&plain, &on_whole);
     expect(d < 0.1, seed, "not as on the whole batch", layers.data);
     seen->far += d > 1e-3;
-    other.keep_all = true;
-    outcome kept = run(layers.data, other);
-    expect(same_bits(&plain, &kept), seed, "other bits when all is kept", layers.data);
-    other.keep_all = false;
-    other.threads = other.shards == 1 ? 1 : 2;
-    outcome threaded = run(layers.data, other);
-    expect(same_bits(&plain, &threaded), seed, "other bits on two threads", layers.data);
-    other.recompute = (double[]){1e-9, 0.1, 1}[seed % 3];
-    outcome again = run(layers.data, other);
-    expect(same_bits(&plain, &again), seed, "other bits when more is made again", layers.data);
-    seen->again += again.again;
+    c.keep_all = true;
+    expect_same(&plain, layers.data, c, seed, "other bits when all is kept");
+    c.keep_all = false;
+    c.threads = 2 + (int)(seed % 2);
+    expect_same(&plain, layers.data, c, seed, "other bits on several threads");
+    for (int i = 0; i < 2; i++) {
+        c.recompute = (double[]){1e-9, 0.1, 1}[(seed + (uint64_t)i) % 3];
+        outcome again = run(layers.data, c);
+        expect(same_bits(&plain, &again), seed, "other bits when more is made again", layers.data);
+        seen->again += again.again;
+        free_outcome(&again);
+    }
     seen->repeats += plain.repeats;
     seen->sliced += plain.sliced > 0 && plain.unsliced > 0;
     seen->local += plain.local;
     free_outcome(&on_whole);
     free_outcome(&plain);
-    free_outcome(&kept);
-    free_outcome(&threaded);
-    free_outcome(&again);
     lamina__text_free(&layers);
     lamina__text_free(&whole);
 }
 
-static void cuts_agree(void) {
+static void compare_nets(make_fn *make) {
     outcome seen = {.repeats = 0};
     for (uint64_t seed = 1; seed <= NETS; seed++) {
-        compare_cuts(seed, &seen);
+        compare_cuts(seed, make, &seen);
     }
     CU_ASSERT(seen.repeats > NETS); /* the tests do look at what they are for */
     CU_ASSERT(seen.again > NETS);
@@ -292,4 +305,66 @@ static void cuts_agree(void) {
     CU_ASSERT(seen.far < NETS / 10);
 }
 
-LAMINA_TESTS({"cuts agree", cuts_agree})
+static void cuts_agree(void) {
+    compare_nets(random_network);
+}
+
+static void tangles_agree(void) {
+    compare_nets(make_tangle);
+}
+
+/* What is made again is made from what is there then. */
+static void made_in_time(void) {
+    static const char *const nets[] = {
+        /* x is read in the backward phase long before `a` is, which could be made from it. */
+        "- conv: {filters: 16, kernel: 3, padding: 1}\n"
+        "- batch_norm\n"
+        "- relu: {name: x}\n"
+        "- avg_pool: {name: a, kernel: 3, stride: 1, padding: 1}\n"
+        "- conv: {filters: 16, kernel: 1}\n"
+        "- batch_norm\n"
+        "- relu\n"
+        "- conv: {filters: 24, kernel: 1}\n"
+        "- batch_norm\n"
+        "- relu: {name: r}\n"
+        "- conv: {from: x, filters: 24, kernel: 1}\n"
+        "- batch_norm: {name: b}\n"
+        "- add: {from: [b, r]}\n"
+        "- global_avg_pool\n"
+        "- linear: {units: 5}\n"
+        "- softmax_loss\n",
+        /* `near` and `far`, needed at different times, are both made from x, which is local. */
+        "- conv: {filters: 8, kernel: 3, padding: 1}\n"
+        "- batch_norm\n"
+        "- relu: {name: x}\n"
+        "- conv: {name: far, filters: 16, kernel: 1}\n"
+        "- conv: {name: near, from: x, filters: 16, kernel: 1}\n"
+        "- batch_norm\n"
+        "- relu\n"
+        "- conv: {filters: 24, kernel: 3, padding: 1}\n"
+        "- batch_norm\n"
+        "- relu\n"
+        "- conv: {filters: 16, kernel: 3, padding: 1}\n"
+        "- batch_norm\n"
+        "- relu: {name: r}\n"
+        "- gelu: {name: g, from: far}\n"
+        "- add: {from: [g, r]}\n"
+        "- conv: {filters: 16, kernel: 3, padding: 1}\n"
+        "- batch_norm\n"
+        "- global_avg_pool\n"
+        "- linear: {units: 5}\n"
+        "- softmax_loss\n"};
+    static const double shares[] = {1e-9, 0.02, 0.05, 0.1, 1};
+    for (size_t n = 0; n < sizeof nets / sizeof *nets; n++) {
+        cut c = {.threads = 2, .shards = 2, .slices = 2};
+        outcome plain = run(nets[n], c);
+        for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
+            c.recompute = shares[i];
+            expect_same(&plain, nets[n], c, n, "other bits when more is made again");
+        }
+        free_outcome(&plain);
+    }
+}
+
+LAMINA_TESTS({"cuts agree", cuts_agree}, {"tangles agree", tangles_agree},
+             {"made again in time", made_in_time})
