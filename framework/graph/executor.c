@@ -366,6 +366,7 @@ static int32_t run_again(lamina__net *net, int32_t n, int32_t u) {
     return n;
 }
 
+/* What was made again is where the forward phase has it. */
 static void begin_forward(lamina__net *net) {
     for (int32_t n = 0; n < net->n_again; n++) {
         lamina__net_bind_again(net, net->again[n].layer, false);
@@ -659,6 +660,7 @@ static lamina_status name_loss(const lamina__net *net, const char *where, lamina
  * itself. */
 static lamina_status name_culprit(lamina__net *net, const char *where, lamina_error *error) {
     lamina_status status = name_weight(net, where, error);
+    begin_forward(net);
     for (int32_t u = 0; status == LAMINA_OK && u < net->n_units; u++) {
         const lamina__unit *unit = &net->units[u];
         const lamina__layer *layer = &net->layers[unit->begin];

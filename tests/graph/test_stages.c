@@ -163,7 +163,7 @@ static float *copy_of(const float *from, size_t n) {
 
 static outcome run(const char *layers, cut c) {
     static test_batch b;
-    static const int64_t sizes[STEPS + 1] = {BATCH, 7, BATCH, 5};
+    static const int64_t sizes[STEPS + 1] = {BATCH, BATCH, 7, 5};
     const lamina__net_options options = {.channels = 1,
                                          .height = SIDE,
                                          .width = SIDE,
@@ -366,5 +366,86 @@ static void made_in_time(void) {
     }
 }
 
+/* test_watch: y = x, but a NaN for sample 9 of the second step; the input of that step must be the
+ * same whenever it is called in it. */
+enum { WATCHED = 9 };
+static float watched_input[BATCH * SIDE * SIDE * 64];
+static int64_t watched_samples;
+static int watched_others;
+
+static int32_t watch_setup(void *self, lamina_call *call, const lamina_setup *setup) {
+    (void)self;
+    return call->host->set_output(call, 0, setup->in[0]);
+}
+
+static int32_t watch_forward(const void *self, lamina_call *call, const lamina_io *io) {
+    const int64_t size = tensor_count(io->in[0]) / io->samples;
+    const size_t bytes = (size_t)tensor_count(io->in[0]) * sizeof(float);
+    float *seen = watched_input + io->first_sample * size, *y = io->out[0]->data;
+    (void)self;
+    (void)call;
+    memcpy(y, io->in[0]->data, bytes);
+    if (io->step != 1 || io->phase != LAMINA_TRAIN) {
+        return LAMINA_OK;
+    }
+    if (watched_samples < BATCH) { /* for the first time */
+        memcpy(seen, y, bytes);
+    } else {
+        watched_others += memcmp(seen, y, bytes) != 0;
+    }
+    watched_samples += io->samples;
+    if (io->first_sample <= WATCHED && io->first_sample + io->samples > WATCHED) {
+        y[(WATCHED - io->first_sample) * size] = NAN;
+    }
+    return LAMINA_OK;
+}
+
+static int32_t watch_backward(const void *self, lamina_call *call, const lamina_io *io) {
+    (void)self;
+    (void)call;
+    memcpy(io->d_in[0]->data, io->d_out[0]->data,
+           (size_t)tensor_count(io->d_out[0]) * sizeof(float));
+    return LAMINA_OK;
+}
+
+static const lamina_layer_type test_watch_type = {.struct_size = sizeof(lamina_layer_type),
+                                                  .name = "test_watch",
+                                                  .doc = "makes a NaN, once",
+                                                  .state_version = 1,
+                                                  .min_in = 1,
+                                                  .max_in = 1,
+                                                  .n_out = 1,
+                                                  .param_stride = sizeof(lamina_param),
+                                                  .setup = watch_setup,
+                                                  .forward = watch_forward,
+                                                  .backward = watch_backward};
+static const lamina_layer_type *const watch_types[] = {&test_watch_type, NULL};
+
+/* The layer that makes a number that is not one is named when the step has come to its end, where
+ * values lie in the places in which they were made again. */
+static void culprit_is_named(void) {
+    test_more_types = watch_types;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        lamina__text layers = random_network(seed, "");
+        const cut c = {.threads = 1, .shards = 2, .slices = 2, .recompute = (double)(seed % 3) / 2};
+        char *end = strstr(layers.data, "- linear");
+        lamina__text watched = {0};
+        lamina__text_add(&watched, "%.*s- test_watch: {name: watch}\n%s", (int)(end - layers.data),
+                         layers.data, end);
+        watched_samples = watched_others = 0;
+        outcome o = run(watched.data, c);
+        CU_ASSERT_EQUAL(o.status, LAMINA_ERROR_NUMERIC);
+        TEST_CONTAINS(o.error.message, "step 2: layer \"watch\" (test_watch): its output is not "
+                                       "finite (nan for sample 9 of the batch)");
+        TEST_TEXT(o.error.layer, "watch");
+        CU_ASSERT(watched_samples > BATCH);
+        expect(watched_others == 0, seed, "other values when gone through again", watched.data);
+        free_outcome(&o);
+        lamina__text_free(&layers);
+        lamina__text_free(&watched);
+    }
+    test_more_types = NULL;
+}
+
 LAMINA_TESTS({"cuts agree", cuts_agree}, {"tangles agree", tangles_agree},
-             {"made again in time", made_in_time})
+             {"made again in time", made_in_time}, {"the culprit is named", culprit_is_named})
