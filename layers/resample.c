@@ -6,9 +6,13 @@
 #include "layers/resample.h"
 #include "layers/parallel.h"
 
+#include <inttypes.h>
 #include <string.h>
 
-enum { GRAIN = 8192 }; /* numbers: less is not worth a thread */
+enum {
+    GRAIN = 8192,         /* numbers: less is not worth a thread */
+    MOST_PIXELS = 4194304 /* along an axis: each takes 56 bytes of the matrices */
+};
 
 /* ---- The matrices -------------------------------------------------------------------------- */
 
@@ -60,25 +64,34 @@ static int make(lamina_call *call, int axis, int64_t in, int64_t out, lamina__re
 int32_t LAMINA__REAL_NAME(resample_setup)(lamina_call *call, const lamina_setup *setup,
                                           const int64_t out[2], lamina__resample_row *row,
                                           const void *arg, lamina__resample *resample) {
-    lamina_shape shape = *setup->in[0];
-    const int64_t widest = shape.dim[3] > out[1] ? shape.dim[3] : out[1];
+    const lamina_shape *in = setup->in[0];
+    const int64_t widest = in->dim[3] > out[1] ? in->dim[3] : out[1];
+    lamina_shape shape = *in;
 
-    resample->channels = shape.dim[1];
+    shape.dim[2] = out[0];
+    shape.dim[3] = out[1];
+    resample->channels = in->dim[1];
     resample->threads = setup->threads;
-    for (int axis = 0; axis < 2; axis++) {
-        if (!make(call, axis, shape.dim[2 + axis], out[axis], row, arg, resample)) {
-            return call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
-        }
-        shape.dim[2 + axis] = out[axis];
+    if (out[0] > MOST_PIXELS || out[1] > MOST_PIXELS) {
+        return call->host->fail(call, LAMINA_ERROR_SHAPE,
+                                "an image of %" PRId64 "x%" PRId64
+                                " is too large: an axis has at most %d pixels",
+                                out[0], out[1], (int)MOST_PIXELS);
     }
-    if (__builtin_mul_overflow(widest, resample->channels, &resample->scratch) ||
-        resample->scratch > INT64_MAX / 8 / setup->threads) {
-        return call->host->fail(call, LAMINA_ERROR_SHAPE, "the image is too large");
+    int32_t status = call->host->set_output(call, 0, &shape);
+    if (status >= 0 && (__builtin_mul_overflow(widest, resample->channels, &resample->scratch) ||
+                        resample->scratch > INT64_MAX / 8 / setup->threads)) {
+        status = call->host->fail(call, LAMINA_ERROR_SHAPE, "the image is too large");
     }
-    int32_t status = call->host->add_scratch(call, (size_t)(resample->scratch * setup->threads) *
-                                                       sizeof(lamina_real));
     if (status >= 0) {
-        status = call->host->set_output(call, 0, &shape);
+        status = call->host->add_scratch(call, (size_t)(resample->scratch * setup->threads) *
+                                                   sizeof(lamina_real));
+    }
+    /* Last, as they take memory: no image that was refused has any. */
+    for (int axis = 0; status >= 0 && axis < 2; axis++) {
+        if (!make(call, axis, in->dim[2 + axis], out[axis], row, arg, resample)) {
+            status = call->host->fail(call, LAMINA_ERROR_MEMORY, "out of memory");
+        }
     }
     return status < 0 ? status : LAMINA_OK;
 }

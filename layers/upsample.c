@@ -16,8 +16,6 @@
 #include "layers/self.h"
 #include "layers/shape.h"
 
-#include <inttypes.h>
-
 typedef struct upsample_config {
     lamina_int_list scale;
     int32_t mode, align_corners;
@@ -100,11 +98,6 @@ static int32_t setup(void *self, lamina_call *call, const lamina_setup *setup) {
     }
     for (int axis = 0; axis < 2; axis++) {
         layer->in[axis] = in->dim[2 + axis];
-        if (layer->in[axis] > INT32_MAX / layer->config->scale.value[axis]) {
-            return call->host->fail(call, LAMINA_ERROR_SHAPE,
-                                    "%" PRId64 " pixels times %" PRId64 " are too many",
-                                    layer->in[axis], layer->config->scale.value[axis]);
-        }
         out[axis] = layer->in[axis] * layer->config->scale.value[axis];
     }
     return LAMINA__REAL_NAME(resample_setup)(call, setup, out, row_of, layer, &layer->resample);

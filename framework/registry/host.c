@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/threads.h"
 
 #include <pthread.h>
@@ -56,6 +57,12 @@ static void host_log(lamina_call *call, int32_t level, const char *fmt, ...) {
 
 /* ---- create(): memory ---- */
 
+/* More than there is may be given all the same, and the process killed when it uses it. */
+static bool is_there(size_t bytes) {
+    const size_t large = (size_t)1 << 24; /* less is not worth asking */
+    return bytes < large || (int64_t)bytes <= lamina__memory_available();
+}
+
 static void *host_alloc(lamina_call *call, size_t bytes) {
     lamina__instance *instance = call_of(call)->instance;
     void *items = instance->memory;
@@ -63,8 +70,8 @@ static void *host_alloc(lamina_call *call, size_t bytes) {
         host_fail(call, LAMINA_ERROR_INTERNAL, "memory is allocated in a step; declare scratch");
         return NULL;
     }
-    if (lamina__grow(&items, &instance->memory_capacity, instance->n_memory + 1,
-                     sizeof *instance->memory) != 0) {
+    if (!is_there(bytes) || lamina__grow(&items, &instance->memory_capacity, instance->n_memory + 1,
+                                         sizeof *instance->memory) != 0) {
         return NULL;
     }
     instance->memory = items;

@@ -16,9 +16,15 @@ static lamina__onednn_spec spec_of(const lamina__conv *conv) {
                                  .x = lamina__onednn_axis_of(&conv->window.x)};
 }
 
+/* Pixels of a filter along an axis: making a primitive, and asking for one, takes time that grows
+ * with their square, a second for 512. */
+enum { LARGEST = 256 };
+
 static int32_t applies(const void *self, const lamina_setup *setup, uint32_t pass) {
-    const lamina__onednn_spec spec = spec_of(self);
-    return lamina__onednn_applies(&spec, setup, pass);
+    const lamina__conv *conv = self;
+    const lamina__onednn_spec spec = spec_of(conv);
+    return conv->window.y.kernel <= LARGEST && conv->window.x.kernel <= LARGEST &&
+           lamina__onednn_applies(&spec, setup, pass);
 }
 
 static int32_t create(const void *self, lamina_call *call, const lamina_setup *setup,

@@ -1,6 +1,8 @@
 /* All kernels of conv with each instruction set, over the shapes that break them. */
 #include "kernel_checks.h"
 
+#include "layers/conv/conv.h"
+
 static const layer_case shapes[] = {
     /* odd sizes, 1 channel, 17 channels */
     {"{filters: 20, kernel: 3}", "[3, 1, 9, 7]"},
@@ -62,5 +64,18 @@ static void same_bits(void) {
     layer_each_isa(kernels_same_bits, &table);
 }
 
+/* oneDNN takes seconds to say whether it has a kernel for a huge filter. */
+static void large_filters(void) {
+    const lamina_setup setup = {.struct_size = sizeof setup, .threads = 1};
+    lamina__conv conv = {.in_channels = 1, .out_channels = 2, .groups = 1};
+    const lamina__axis small = {.in = 8, .out = 6, .kernel = 3, .stride = 1, .dilation = 1},
+                       large = {.in = 300, .out = 44, .kernel = 257, .stride = 1, .dilation = 1};
+    conv.window = (lamina__window){.y = large, .x = small};
+    CU_ASSERT(!lamina__conv_onednn.applies(&conv, &setup, LAMINA_PASS_FORWARD));
+    conv.window = (lamina__window){.y = small, .x = large};
+    CU_ASSERT(!lamina__conv_onednn.applies(&conv, &setup, LAMINA_PASS_FORWARD));
+}
+
 LAMINA_TESTS({"every kernel against the double twin", against_double},
+             {"large filters are not oneDNN's", large_filters},
              {"threads and inference, the same bits", same_bits})

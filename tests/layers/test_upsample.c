@@ -1,6 +1,8 @@
 /* upsample: against the double twin and finite differences, and both modes by their definitions. */
 #include "layer_checks.h"
 
+#include "base/alloc.h"
+
 #include <math.h>
 
 static void shapes(void) {
@@ -93,5 +95,16 @@ static void refuses(void) {
                   "mode: bilinear");
 }
 
+/* Two enlargements in a row can be beyond any memory: nothing is made for one that is refused. */
+static void refuses_at_once(void) {
+    const uint64_t before = lamina__alloc_count().peak_bytes;
+    layer_refuses("upsample", "{input: [8, 1, 8192, 1], params: {scale: 1024}}",
+                  "an image of 8388608x1024 is too large: an axis has at most 4194304 pixels");
+    layer_refuses("upsample", "{input: [64, 64, 32, 32], params: {scale: 1024}}",
+                  "too many elements");
+    CU_ASSERT(lamina__alloc_count().peak_bytes - before < 1000000);
+}
+
 LAMINA_TESTS({"shapes", shapes}, {"matches the formula", formula_matches}, {"its own cases", own},
-             {"refuses bad shapes and parameters", refuses})
+             {"refuses bad shapes and parameters", refuses},
+             {"refuses too large images at once", refuses_at_once})

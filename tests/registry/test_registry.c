@@ -1,6 +1,8 @@
 /* The registry: what it takes, what it refuses and how it says so. */
 #include "base/alloc.h"
+#include "base/memory.h"
 #include "layers/builtin.h"
+#include "registry/instance.h"
 #include "registry/registry.h"
 #include "support.h"
 
@@ -458,6 +460,49 @@ static void out_of_memory(void) {
     CU_ASSERT(done && k > 10);
 }
 
+/* ---- Memory of a layer ---- */
+
+static void *seen_alloc(void *user, size_t bytes) {
+    size_t *most = user;
+    *most = bytes > *most ? bytes : *most;
+    return aligned_alloc(64, (bytes + 63) / 64 * 64);
+}
+
+static void seen_free(void *user, void *memory) {
+    (void)user;
+    free(memory);
+}
+
+static int32_t asks_for_too_much(lamina_call *call, const void *given, void **self) {
+    (void)given;
+    const int64_t available = lamina__memory_available();
+    CU_ASSERT_PTR_NULL(
+        call->host->alloc(call, available < INT64_MAX / 2 ? (size_t)available * 2 : SIZE_MAX / 2));
+    *self = call->host->alloc(call, 64);
+    return *self != NULL ? LAMINA_OK : LAMINA_ERROR_MEMORY;
+}
+
+/* What is not there is not asked for: the system might promise it. */
+static void too_much_memory(void) {
+    lamina_layer_type type = sound_type();
+    lamina__registry *registry = NULL;
+    lamina__instance *instance = NULL;
+    lamina_error error;
+    size_t most = 0;
+    const config values = {1};
+    lamina_allocator allocator = {sizeof(allocator), seen_alloc, seen_free, &most};
+    type.create = asks_for_too_much;
+    CU_ASSERT_EQUAL_FATAL(create_with(&type, &registry, &error), LAMINA_OK);
+    lamina_set_allocator(&allocator);
+    const lamina_status status = lamina__instance_create(
+        lamina__registry_find(registry, type.name), "l", NULL, 0, 1, &values, &instance, &error);
+    lamina_set_allocator(NULL);
+    CU_ASSERT_EQUAL(status, LAMINA_OK);
+    CU_ASSERT(most < 1000000);
+    lamina__instance_free(instance);
+    lamina__registry_free(registry);
+}
+
 LAMINA_TESTS({"built-in types", builtin}, {"unsound types", unsound_types},
              {"unsound counts and functions", unsound_counts_and_functions},
              {"unsound parameters", unsound_params}, {"kernels", kernels},
@@ -465,4 +510,4 @@ LAMINA_TESTS({"built-in types", builtin}, {"unsound types", unsound_types},
              {"not plugins", not_plugins}, {"cut plugins", cut_plugins},
              {"damaged headers", damaged_headers}, {"other versions", other_versions},
              {"unsound plugins", unsound_plugins}, {"taken name", taken_name},
-             {"out of memory", out_of_memory})
+             {"out of memory", out_of_memory}, {"too much memory", too_much_memory})
