@@ -16,8 +16,8 @@ typedef struct reshape_config {
 
 static const lamina_param params[] = {
     {.name = "shape",
-     .doc = "Sizes of the output without the batch: [C, H, W] for images, one number for a row; "
-            "one of them may be -1: what is left.",
+     .doc = "Sizes of the output without the batch, each 1 or more: [C, H, W] for images, one "
+            "number for a row; one of them may be -1: what is left.",
      .type = LAMINA_INT_LIST,
      .offset = offsetof(reshape_config, shape),
      .required = 1,

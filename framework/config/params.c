@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 
+#include <float.h>
 #include <limits.h>
 #include <locale.h>
 #include <math.h>
@@ -48,6 +49,11 @@ static bool is_whole(const lamina_param *param) {
 
 static bool has_range(const lamina_param *param) {
     return param->min != 0 || param->max != 0;
+}
+
+/* The range begins above 0, see lamina_param. */
+static bool is_above_zero(double min) {
+    return min == DBL_MIN;
 }
 
 /* ---- Complaints ---------------------------------------------------------------------------- */
@@ -193,14 +199,20 @@ static bool parse_real(const char *text, double *value) {
     return true;
 }
 
-/* "must be >= 1, got 0": names both bounds unless the other one is beyond mention. */
+/* "must be >= 1, got 0": names both bounds unless the other one is beyond mention, or it is 0. */
 static bool complain_range(complaint *why, double value, double min, double max,
                            const char *min_text, const char *max_text, const char *got) {
+    if (value < min && is_above_zero(min)) {
+        return complain(why, "must be above 0, got %s", got);
+    }
     if (value < min && max >= HUGE_RANGE) {
         return complain(why, "must be >= %s, got %s", min_text, got);
     }
     if (value > max && min <= -HUGE_RANGE) {
         return complain(why, "must be <= %s, got %s", max_text, got);
+    }
+    if (is_above_zero(min)) {
+        return complain(why, "must be above 0 and at most %s, got %s", max_text, got);
     }
     return complain(why, "must be between %s and %s, got %s", min_text, max_text, got);
 }
@@ -830,12 +842,18 @@ lamina_status lamina__read_real(const lamina__node *node, const char *subject, d
 
 /* ---- Writing ------------------------------------------------------------------------------- */
 
-/* " >= 1", " 1 to 10" */
+/* " >= 1", " 1 to 10", " > 0", " > 0, <= 10" */
 static void add_range(const lamina_param *param, lamina__text *text) {
     if (!has_range(param) || (param->min <= -HUGE_RANGE && param->max >= HUGE_RANGE)) {
         return;
     }
-    if (param->max >= HUGE_RANGE) {
+    if (is_above_zero(param->min)) {
+        lamina__text_add(text, " > 0");
+        if (param->max < HUGE_RANGE) {
+            lamina__text_add(text, ", <= ");
+            lamina__text_add_double(text, param->max, false);
+        }
+    } else if (param->max >= HUGE_RANGE) {
         lamina__text_add(text, " >= ");
         lamina__text_add_double(text, param->min, false);
     } else if (param->min <= -HUGE_RANGE) {

@@ -6,6 +6,7 @@
 #include "base/clones.h"
 #include "base/error.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -21,10 +22,11 @@ const lamina_param lamina__normalize_params[] = {
      .def = "0",
      .max_count = LAMINA_MAX_LIST},
     {.name = "std",
-     .doc = "What each pixel is divided by after that; one value, or one for each channel; above "
-            "0.",
+     .doc = "What each pixel is divided by after that; one value, or one for each channel.",
      .type = LAMINA_REAL_LIST,
      .offset = offsetof(lamina__normalize, std),
+     .min = DBL_MIN,
+     .max = DBL_MAX,
      .def = "1",
      .max_count = LAMINA_MAX_LIST},
 };

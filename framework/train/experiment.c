@@ -215,24 +215,14 @@ static const lamina__node *section(const lamina__node *map, const char *key, con
     return node;
 }
 
-/* std divides. (How many values there must be is known when the data is open.) */
+/* How many values there must be is known when the data is open. */
 static lamina_status read_normalize(lamina__experiment *experiment, const lamina__node *data,
                                     lamina__diags *diags) {
     lamina__table table = {lamina__normalize_params, lamina__normalize_n_params,
                            sizeof(lamina_param)};
     const lamina__node *normalize = lamina__node_get(data, "normalize");
-    lamina_status status = lamina__params_read(table, normalize, &experiment->normalize, NULL,
-                                               "data.normalize", data, diags);
-    const lamina__node *std = lamina__node_get(normalize, "std");
-    const lamina_real_list *values = &experiment->normalize.std;
-    for (int32_t i = 0; status == LAMINA_OK && std != NULL && i < values->count; i++) {
-        bool list = std->kind == LAMINA__NODE_LIST && (size_t)i < std->count;
-        if (!(values->value[i] > 0)) {
-            status = lamina__diag(diags, list ? std->items[i] : std,
-                                  "data.normalize: std must be above 0, got %g", values->value[i]);
-        }
-    }
-    return status;
+    return lamina__params_read(table, normalize, &experiment->normalize, NULL, "data.normalize",
+                               data, diags);
 }
 
 static lamina_status read_data(lamina__experiment *experiment, lamina__diags *diags) {

@@ -22,7 +22,7 @@ static const lamina_param sgd_params[] = {
      .type = LAMINA_REAL,
      .required = 1,
      .offset = offsetof(sgd_config, learning_rate),
-     .min = 0,
+     .min = DBL_MIN,
      .max = FLT_MAX},
     {.name = "momentum",
      .doc = "Share of the previous update that goes on.",
@@ -32,7 +32,7 @@ static const lamina_param sgd_params[] = {
      .min = 0,
      .max = 1},
     {.name = "nesterov",
-     .doc = "Nesterov's momentum: look ahead along the velocity.",
+     .doc = "Nesterov's momentum: look ahead along the velocity; needs a momentum above 0.",
      .type = LAMINA_BOOL,
      .offset = offsetof(sgd_config, nesterov),
      .def = "false"},
@@ -59,11 +59,7 @@ static size_t sgd_n_slots(const void *values) {
 
 static void sgd_check(const void *values, const lamina__node *at, lamina__diags *diags) {
     const sgd_config *config = values;
-    const lamina__node *rate = lamina__node_get(at, "learning_rate");
     const lamina__node *nesterov = lamina__node_get(at, "nesterov");
-    if (config->learning_rate == 0) {
-        lamina__diag(diags, rate ? rate : at, "optimizer (sgd): learning_rate must be above 0");
-    }
     if (config->nesterov && config->momentum == 0) {
         lamina__diag(diags, nesterov ? nesterov : at,
                      "optimizer (sgd): nesterov needs a momentum above 0");

@@ -71,13 +71,13 @@ edit 's/mean: 0.5/mean: [0.5, 0.4, 0.3]/'
 broken 2 'data.normalize: mean has 3 values, but the images have 1 channel'
 
 edit 's/std: 0.25/std: 0/'
-broken 2 'broken.yaml:5:31: error: data.normalize: std must be above 0, got 0'
+broken 2 'broken.yaml:5:31: error: data.normalize: "std": must be above 0, got 0'
 edit 's/std: 0.25/std: [0.25, -1]/'
-broken 2 'broken.yaml:5:38: error: data.normalize: std must be above 0, got -1'
+broken 2 'broken.yaml:5:38: error: data.normalize: "std": must be above 0, got -1'
 edit 's/std: 0.25/std: nan/'
 broken 2 'broken.yaml:5:'
 expect 2 "$LAMINA" train good.yaml --out run --set data.normalize.std=0
-says err '--set data.normalize.std=0: error: data.normalize: std must be above 0'
+says err '--set data.normalize.std=0: error: data.normalize: "std": must be above 0'
 
 edit 's/first: 200, height: 12/first: 200, height: 14/'
 broken 1 'both splits need the same'

@@ -456,6 +456,43 @@ static void test_type_texts(void) {
     }
 }
 
+/* A range that begins above 0. */
+static void test_above_zero(void) {
+    typedef struct rates {
+        double rate, share;
+    } rates;
+    static const lamina_param params[] = {
+        {"rate", "A rate.", NULL, LAMINA_REAL, 0, offsetof(rates, rate), DBL_MIN, FLT_MAX, "1",
+         NULL, 0, 0},
+        {"share", "A share.", NULL, LAMINA_REAL, 0, offsetof(rates, share), DBL_MIN, 1, "1", NULL,
+         0, 0},
+    };
+    static const char *const types[] = {"real > 0", "real > 0, <= 1"};
+    const char *text = "{rate: 0, share: -1}", *fine = "{rate: 1e-30, share: 1}";
+    lamina__diags diags = {0};
+    lamina__doc *doc = NULL;
+    rates values;
+    CU_ASSERT_EQUAL(lamina__table_check(LAMINA__TABLE(params), sizeof(rates), NULL), LAMINA_OK);
+    CU_ASSERT_EQUAL_FATAL(lamina__doc_parse(text, strlen(text), "c.yaml", &diags, &doc), LAMINA_OK);
+    lamina__params_read(LAMINA__TABLE(params), doc->root, &values, NULL, "it", NULL, &diags);
+    CU_ASSERT_EQUAL_FATAL(diags.kept, 2);
+    TEST_CONTAINS(diags.text[0], "\"rate\": must be above 0, got 0");
+    TEST_CONTAINS(diags.text[1], "\"share\": must be above 0, got -1");
+    lamina__doc_free(doc);
+    lamina__diags_free(&diags);
+    CU_ASSERT_EQUAL_FATAL(lamina__doc_parse(fine, strlen(fine), "c.yaml", &diags, &doc), LAMINA_OK);
+    CU_ASSERT_EQUAL(
+        lamina__params_read(LAMINA__TABLE(params), doc->root, &values, NULL, "it", NULL, &diags),
+        LAMINA_OK);
+    lamina__doc_free(doc);
+    for (size_t i = 0; i < 2; i++) {
+        lamina__text written = {0};
+        lamina__param_type_text(&params[i], &written);
+        TEST_TEXT(written.data, types[i]);
+        lamina__text_free(&written);
+    }
+}
+
 /* ---- Is a table sound? --------------------------------------------------------------------- */
 
 static void check_param(lamina_param param, const char *message) {
@@ -720,5 +757,6 @@ LAMINA_TESTS({"defaults", test_defaults}, {"values", test_values}, {"bools", tes
              {"unknown and missing keys", test_keys}, {"no map", test_no_map},
              {"single values", test_single_values}, {"locale", test_locale},
              {"writing", test_writing}, {"type texts", test_type_texts},
-             {"table check", test_table_check}, {"lists of any length", test_long_lists},
-             {"stride", test_stride}, {"every allocation fails in turn", test_allocation_failures})
+             {"above zero", test_above_zero}, {"table check", test_table_check},
+             {"lists of any length", test_long_lists}, {"stride", test_stride},
+             {"every allocation fails in turn", test_allocation_failures})

@@ -146,7 +146,7 @@ static void read_wrong(const char *text, const char *message) {
 static void test_wrong(void) {
     read_wrong("{type: sgd}", "learning_rate");
     read_wrong("{type: sgd, learning_rate: 0}", "o.yaml:1:28: error: optimizer (sgd): "
-                                                "learning_rate must be above 0");
+                                                "\"learning_rate\": must be above 0, got 0");
     read_wrong("{type: sgd, learning_rate: -1}", "o.yaml:1:28: error: ");
     read_wrong("{type: sgd, learning_rate: 1, momentum: 1.5}", "momentum");
     read_wrong("{type: sgd, learning_rate: 1, nesterov: true}", "nesterov needs a momentum");

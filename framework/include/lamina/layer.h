@@ -124,8 +124,9 @@ typedef struct lamina_param {
     int32_t type;     /* LAMINA_INT ... */
     int32_t required; /* 1: no default */
     size_t offset;    /* of the field in the config struct */
-    double min,
-        max; /* inclusive range of numbers (each element of a list); min == max == 0: no range */
+    /* Inclusive range of numbers (each element of a list); min == max == 0: no range. A min of
+     * DBL_MIN says "above 0". */
+    double min, max;
     const char *def; /* default, written as in a config: "1", "same", "[2, 2]"; NULL when required.
                         A STRING's NULL default gives a NULL field; REALS have the default "[]". */
     const char *const *choices; /* NULL-terminated words of an ENUM, or words a list also accepts */
