@@ -65,7 +65,7 @@ static lamina_real is_right(const lamina_real *x, int64_t classes, int32_t label
         if (x[k] != x[k]) {
             return 0;
         }
-        before += x[k] > x[label] || (x[k] == x[label] && k < label);
+        before += k < label ? x[k] >= x[label] : x[k] > x[label];
     }
     return before < top ? 1 : 0;
 }

@@ -92,7 +92,7 @@ static int32_t forward_range(void *arg, int64_t begin, int64_t end, int32_t thre
         const int64_t left = pool->channels - c, at = n * pool->channels + c;
         find_largest(pool->pixels, pool->channels, left < BLOCK ? left : BLOCK,
                      x + n * pool->pixels * pool->channels + c, y + at,
-                     from != NULL ? from + at : unused);
+                     from != NULL ? from + at : &unused[0]);
     }
     return LAMINA_OK;
 }

@@ -31,9 +31,9 @@ typedef struct lamina__resample {
 
 /* For setup(): sets up *resample, whose fill is there, for out = (rows, columns) of the output;
  * declares that and scratch. */
-int32_t LAMINA__REAL_NAME(resample_setup)(lamina_call *, const lamina_setup *, const int64_t out[2],
-                                          lamina__resample_row *, const void *arg,
-                                          lamina__resample *resample);
+int32_t LAMINA__REAL_NAME(resample_setup)(lamina_call *call, const lamina_setup *setup,
+                                          const int64_t out[2], lamina__resample_row *row,
+                                          const void *arg, lamina__resample *resample);
 int32_t LAMINA__REAL_NAME(resample_forward)(const lamina__resample *, lamina_call *,
                                             const lamina_io *);
 int32_t LAMINA__REAL_NAME(resample_backward)(const lamina__resample *, lamina_call *,

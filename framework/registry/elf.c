@@ -122,10 +122,10 @@ static lamina_status check_file(elf_file *elf) {
     return status == LAMINA_OK ? check_extent(elf) : status;
 }
 
-lamina_status lamina__elf_check(const char *path, const char *shown, lamina_error *error) {
+lamina_status lamina__elf_check(const char *real, const char *shown, lamina_error *error) {
     elf_file elf = {.shown = shown, .error = error};
     struct stat info;
-    if (stat(path, &info) != 0) {
+    if (stat(real, &info) != 0) {
         return lamina__fail(error, LAMINA_ERROR_PLUGIN, "plugin %s: %s", shown, strerror(errno));
     }
     if (!S_ISREG(info.st_mode)) { /* before it is opened: a pipe would wait */
@@ -134,7 +134,7 @@ lamina_status lamina__elf_check(const char *path, const char *shown, lamina_erro
                             shown);
     }
     elf.size = (uint64_t)info.st_size;
-    elf.file = fopen(path, "re");
+    elf.file = fopen(real, "re");
     if (elf.file == NULL) {
         return unreadable(&elf);
     }

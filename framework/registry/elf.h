@@ -5,8 +5,8 @@
 
 #include "lamina/lamina.h"
 
-/* LAMINA_ERROR_PLUGIN, naming the file `shown`, when it is none: no regular file, no ELF, for
- * another machine, or shorter than its headers say. */
-lamina_status lamina__elf_check(const char *path, const char *shown, lamina_error *error);
+/* Looks at the file `real`. LAMINA_ERROR_PLUGIN, naming it `shown`, when it is none: no regular
+ * file, no ELF, for another machine, or shorter than its headers say. */
+lamina_status lamina__elf_check(const char *real, const char *shown, lamina_error *error);
 
 #endif

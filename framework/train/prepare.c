@@ -5,6 +5,7 @@
 #include "train/experiment.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MAX_KERNEL_NAMES 64
@@ -20,11 +21,14 @@ static bool same_targets(const lamina__source *a, const lamina__source *b) {
     return same;
 }
 
-/* "labels" or "numbers [50, 3]" */
+/* "labels" or "numbers [50, 3]" into dst; returns dst. */
 static const char *targets_text(const lamina__source *source, char *dst, size_t size) {
-    if (source->target.ndim > 0 && size > sizeof("numbers ")) {
-        strcpy(dst, "numbers ");
-        lamina__shape_text(&source->target, dst + strlen(dst), size - strlen(dst));
+    char shape[128];
+    if (source->target.ndim > 0) {
+        snprintf(dst, size, "numbers %s",
+                 lamina__shape_text(&source->target, shape, sizeof(shape)));
+    } else {
+        snprintf(dst, size, "labels");
     }
     return dst;
 }
@@ -56,7 +60,7 @@ static lamina_status open_sources(const lamina__experiment *experiment,
                             experiment->path);
     }
     if (train != NULL && test != NULL && !same_targets(train, test)) {
-        char a[160] = "labels", b[160] = "labels";
+        char a[160], b[160];
         return lamina__fail(error, LAMINA_ERROR_DATA,
                             "%s: has %s as targets, but %s has %s; both splits need the same",
                             test->description, targets_text(test, a, sizeof(a)), train->description,

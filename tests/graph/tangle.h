@@ -248,6 +248,9 @@ static void tangle_end(tangle *t) {
         last = t->n - 1;
     }
     tangle_classify(t, last, "");
+    if (tangle_draw(t, 3) == 0) {
+        tangle_metric(t, last);
+    }
 }
 
 /* For images of one channel, `side` x `side`. lamina__text_free. */
