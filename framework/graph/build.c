@@ -475,6 +475,38 @@ static double total_weight(const lamina__net *net) {
     return sum;
 }
 
+/* Whether a loss has a gradient for a weight, or for what is before it; one of a value with itself
+ * tells that nothing. */
+static bool teaches(const lamina__net *net, const lamina__net_loss *loss) {
+    const lamina__layer *layer = &net->layers[loss->layer];
+    return loss->weight > 0 && layer->backward && layer->value_in[0] != layer->value_in[1];
+}
+
+/* A training step must change something: weights, or at least running statistics. */
+static lamina_status check_learns(const lamina__net *net, lamina__diags *diags) {
+    bool learns = false, frozen = false, itself = net->n_losses == 1;
+    for (int32_t l = 0; l < net->n_losses; l++) {
+        const lamina__layer *layer = &net->layers[net->losses[l].layer];
+        learns = learns || teaches(net, &net->losses[l]);
+        itself = itself && layer->value_in[0] == layer->value_in[1];
+    }
+    for (int32_t i = 0; i < net->n_layers; i++) {
+        const lamina__layer *layer = &net->layers[i];
+        learns = learns || (layer->instance->n_states > 0 && !layer->frozen && !layer->eval_only);
+        frozen = frozen || layer->frozen;
+    }
+    const lamina__layer *loss = &net->layers[net->losses[0].layer];
+    return learns ? LAMINA_OK
+                  : lamina__diag(diags, loss->spec->node,
+                                 "layer \"%s\" (%s): %s, so nothing would be learned; %s",
+                                 loss->spec->name, loss->instance->type->name,
+                                 itself ? "compares a value with itself"
+                                        : "no layer before a loss has weights that are trained",
+                                 itself   ? "name the prediction and a target in its from"
+                                 : frozen ? "take frozen from a layer"
+                                          : "put a layer with weights, such as linear, before it");
+}
+
 static lamina_status check_outputs(const lamina__net *net, lamina__diags *diags) {
     lamina_status status = LAMINA_OK;
     for (int32_t i = 0; i < net->n_layers; i++) {
@@ -503,6 +535,9 @@ static lamina_status check_outputs(const lamina__net *net, lamina__diags *diags)
                             "the key (its default is 1)",
                             net->n_losses == 1 ? "the loss has the loss_weight"
                                                : "all losses have the loss_weight");
+    }
+    if (net->options.training && status == LAMINA_OK) {
+        status = check_learns(net, diags);
     }
     const lamina_status classes = check_classes(net, diags);
     return status != LAMINA_OK ? status : classes;

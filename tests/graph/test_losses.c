@@ -377,9 +377,11 @@ static void ignored_across_shards(void) {
     float *first = NULL;
     for (size_t c = 0; c < sizeof cuts / sizeof cuts[0]; c++) {
         const lamina__net_options options = options_for(cuts[c][0], cuts[c][1], 0);
+        lamina__net_options evaluating = options; /* it has nothing to learn */
+        evaluating.training = false;
         test_net t = test_net_make("- softmax_loss: {class_weights: [1, 3, 0.5], "
                                    "ignore_label: 255}\n",
-                                   &options);
+                                   &evaluating);
         TEST_TEXT(test_net_error(&t), "");
         test_net trained =
             test_net_make("- linear: {units: 3}\n"
@@ -903,6 +905,23 @@ static void what_is_refused(void) {
          "- linear: {name: a, units: 4}\n- softmax_loss: {loss_weight: 0}\n"
          "- hinge_loss: {from: a, loss_weight: 0}\n",
          "net.yaml:2:3: error: all losses have the loss_weight 0"},
+        {0, "- linear: {units: 4}\n- mse_loss: {from: [data, data]}\n",
+         "layer \"linear1\" (linear): nothing uses its output"},
+        {0, "- mse_loss: {from: [data, data]}\n",
+         "net.yaml:1:3: error: layer \"mse_loss1\" (mse_loss): compares a value with itself, so "
+         "nothing would be learned; name the prediction and a target in its from"},
+        {0, "- linear: {name: a, units: 4}\n- mse_loss: {from: [a, a]}\n",
+         "net.yaml:2:3: error: layer \"mse_loss1\" (mse_loss): compares a value with itself"},
+        {0, "- relu\n- softmax_loss\n",
+         "net.yaml:2:3: error: layer \"softmax_loss1\" (softmax_loss): no layer before a loss has "
+         "weights that are trained, so nothing would be learned; put a layer with weights, such as "
+         "linear, before it"},
+        {0, "- linear: {units: 4, frozen: true}\n- softmax_loss\n",
+         "so nothing would be learned; take frozen from a layer"},
+        {0,
+         "- linear: {name: a, units: 4, frozen: true}\n- softmax_loss\n"
+         "- linear: {units: 4}\n- hinge_loss: {loss_weight: 0}\n",
+         "so nothing would be learned; take frozen from a layer"},
         {0, "- linear: {units: 4}\n- softmax_loss: {class_weights: 1}\n",
          "class_weights has 1 number for 4 classes"},
         {0, "- linear: {units: 2}\n- nll_loss: {class_weights: [0, 0]}\n",
@@ -933,6 +952,22 @@ static void what_is_refused(void) {
         CU_ASSERT_PTR_NULL(t.net);
         CU_ASSERT_NOT_EQUAL(t.status, LAMINA_OK);
         TEST_CONTAINS(test_net_error(&t), cases[i].message);
+        test_net_free(&t);
+    }
+}
+
+/* Nothing to learn is no reason not to evaluate, nor are statistics that only run along. */
+static void nothing_to_learn(void) {
+    static const char *const layers[] = {
+        "- mse_loss: {from: [data, data]}\n",
+        "- linear: {units: 4, frozen: true}\n- softmax_loss\n",
+        "- batch_norm: {affine: false}\n- linear: {units: 4, frozen: true}\n- softmax_loss\n"};
+    for (int i = 0; i < 3; i++) {
+        lamina__net_options options = options_for(1, 1, 0);
+        options.training = i == 2;
+        test_net t = test_net_make(layers[i], &options);
+        TEST_TEXT(test_net_error(&t), "");
+        CU_ASSERT_PTR_NOT_NULL(t.net);
         test_net_free(&t);
     }
 }
@@ -981,4 +1016,5 @@ LAMINA_TESTS({"two losses by hand", two_losses_by_hand},
              {"failing allocations are clean", failing_allocations_are_clean},
              {"numeric failure names the loss", numeric_failure_names_the_loss},
              {"targets that are no probabilities", targets_that_are_no_probabilities},
-             {"what is refused", what_is_refused}, {"too many", too_many})
+             {"what is refused", what_is_refused}, {"nothing to learn", nothing_to_learn},
+             {"too many", too_many})
