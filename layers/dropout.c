@@ -7,6 +7,7 @@
  * batch, so neither shards nor threads change it. One byte for each number remembers it for
  * backward. Both passes can work in place. Srivastava, Hinton, Krizhevsky, Sutskever and
  * Salakhutdinov 2014. */
+#include "layers/dropout.h"
 #include "layers/parallel.h"
 #include "layers/real.h"
 #include "layers/self.h"
@@ -31,13 +32,7 @@ typedef struct dropout {
 #define FIELD(name) offsetof(dropout_config, name)
 
 static const lamina_param params[] = {
-    {.name = "p",
-     .doc = "Probability that a number becomes 0 in training.",
-     .type = LAMINA_REAL,
-     .offset = FIELD(p),
-     .min = 0,
-     .max = 1,
-     .def = "0.5"},
+    LAMINA__DROPOUT_P_PARAM(FIELD(p), "Probability that a number becomes 0 in training."),
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {

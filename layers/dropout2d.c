@@ -7,6 +7,7 @@
  * it. Which channels are kept is a function of the seed, the layer, the step and n*C + c, n counted
  * through the batch. Both passes can work in place. Tompson, Goroshin, Jain, LeCun and Bregler
  * 2015. */
+#include "layers/dropout.h"
 #include "layers/parallel.h"
 #include "layers/real.h"
 #include "layers/self.h"
@@ -30,13 +31,8 @@ typedef struct dropout2d {
 #define FIELD(name) offsetof(dropout2d_config, name)
 
 static const lamina_param params[] = {
-    {.name = "p",
-     .doc = "Probability that a channel of a sample becomes 0 in training.",
-     .type = LAMINA_REAL,
-     .offset = FIELD(p),
-     .min = 0,
-     .max = 1,
-     .def = "0.5"},
+    LAMINA__DROPOUT_P_PARAM(FIELD(p),
+                            "Probability that a channel of a sample becomes 0 in training."),
 };
 
 static int32_t create(lamina_call *call, const void *config, void **self) {
