@@ -3,23 +3,11 @@
  *
  * Sums go down the rows, a few vectors of columns at a time, so that they stay in registers; some
  * rows after the other, which stay in the first-level cache meanwhile. */
-#include "layers/unroll.h"
+#include "layers/vector_some.h"
 
 /* Vectors of columns whose sums are in registers, and floats of rows that are gone through for all
  * columns before the next. */
 enum { COLUMNS = 64 / WIDTH < 8 ? 64 / WIDTH : 8, ROW_FLOATS = 4096 };
-
-INLINE vector load_some(const int partial, const float *from, mask m) {
-    return partial ? load_part(from, m) : load(from);
-}
-
-INLINE void store_some(const int partial, float *to, mask m, vector x) {
-    if (partial) {
-        store(to, m, x);
-    } else {
-        store_whole(to, x);
-    }
-}
 
 /* At least one. */
 static int64_t rows_at_a_time(int64_t width) {

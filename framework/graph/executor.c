@@ -108,11 +108,6 @@ static int32_t stage_of(const lamina__net *net, const lamina__unit *unit, int32_
     return is_second == is_forward ? LAMINA_STAGE_APPLY : LAMINA_STAGE_SUM;
 }
 
-/* Into how many calls by samples a unit cuts the batch. */
-static int32_t calls_of(const lamina__net *net, const lamina__unit *unit) {
-    return unit->sliced ? net->parts : net->shards;
-}
-
 static lamina_status forward_lane(lamina__net *net, const lamina__unit *unit, int32_t i,
                                   int32_t l) {
     lamina__layer *layer = &net->layers[i];
@@ -121,7 +116,7 @@ static lamina_status forward_lane(lamina__net *net, const lamina__unit *unit, in
         return LAMINA_OK;
     }
     lane->io.stage = stage_of(net, unit, i, true);
-    lane->io.calls = calls_of(net, unit);
+    lane->io.calls = lamina__unit_calls(net, unit);
     const lamina_status status = lamina__instance_forward(layer->instance, &lane->call, &lane->io);
     if (status == LAMINA_OK && i == net->label_loss) {
         predict(net, &lane->io);
@@ -170,7 +165,7 @@ static lamina_status backward_lane(lamina__net *net, const lamina__unit *unit, i
         return LAMINA_OK;
     }
     io->stage = stage_of(net, unit, i, false);
-    io->calls = calls_of(net, unit);
+    io->calls = lamina__unit_calls(net, unit);
     const int only = layer->staged ? staged_pass(layer, io) : 0;
     for (int pass = LAMINA__N_PASSES - 1; status == LAMINA_OK && pass > 0; pass--) {
         if (layer->staged ? pass == only : lamina__instance_has_pass(layer->instance, pass, io)) {
@@ -323,7 +318,7 @@ static void join(lamina__net *net, const lamina__unit *unit, int32_t i, bool is_
     }
     mark(net, 0);
     lane->io.stage = LAMINA_STAGE_JOIN;
-    lane->io.calls = calls_of(net, unit);
+    lane->io.calls = lamina__unit_calls(net, unit);
     if (lamina__instance_pass(layer->instance, &lane->call, pass, &lane->io) != LAMINA_OK) {
         fail_lane(net);
     }

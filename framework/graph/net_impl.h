@@ -214,6 +214,15 @@ static inline int32_t lamina__lane_shard(const lamina__net *net, int32_t lane) {
     return lane < net->parts ? lane / net->slices : lane - net->parts;
 }
 
+/* Into how many calls by samples a unit cuts the batch. */
+static inline int32_t lamina__unit_calls(const lamina__net *net, const lamina__unit *unit) {
+    return unit->sliced ? net->parts : net->shards;
+}
+
+static inline size_t lamina__sample_bytes(const lamina_shape *shape) {
+    return (size_t)(lamina__shape_count(shape) / shape->dim[0]) * lamina__dtype_bytes(shape->dtype);
+}
+
 /* Its weights' gradients are one copy: no two calls write to them at once. */
 static inline bool lamina__has_one_gradient(const lamina__layer *layer) {
     return layer->whole || layer->staged;

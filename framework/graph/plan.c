@@ -114,10 +114,6 @@ static void extend(lamina__lifetime *life, const lamina__lifetime *other) {
 
 /* ---- Stores ---- */
 
-static size_t sample_bytes(const lamina_shape *shape) {
-    return (size_t)(lamina__shape_count(shape) / shape->dim[0]) * lamina__dtype_bytes(shape->dtype);
-}
-
 /* Its number, -1: no memory. */
 static int32_t add_store(lamina__net *net, const lamina__store *store) {
     void *stores = net->stores;
@@ -132,9 +128,9 @@ static int32_t add_store(lamina__net *net, const lamina__store *store) {
 
 static int32_t add_tensor(lamina__net *net, const lamina_shape *shape, lamina__lifetime life,
                           lamina__lifetime in_unit) {
-    return add_store(
-        net,
-        &(lamina__store){.sample_bytes = sample_bytes(shape), .life = life, .in_unit = in_unit});
+    return add_store(net, &(lamina__store){.sample_bytes = lamina__sample_bytes(shape),
+                                           .life = life,
+                                           .in_unit = in_unit});
 }
 
 int32_t lamina__plan_add_second(lamina__net *net, int32_t store, int32_t first, int32_t last) {
@@ -165,7 +161,8 @@ bool lamina__net_in_place(const lamina__net *net, int32_t i) {
     const lamina__layer *layer = &net->layers[i];
     const lamina__value *in = &net->values[layer->value_in[0]];
     return may_overwrite(net, i) &&
-           sample_bytes(&in->shape) == sample_bytes(&net->values[layer->value_out[0]].shape);
+           lamina__sample_bytes(&in->shape) ==
+               lamina__sample_bytes(&net->values[layer->value_out[0]].shape);
 }
 
 bool lamina__plan_needs_output(const lamina__layer *layer) {
@@ -207,7 +204,7 @@ static bool place_values(lamina__net *net) {
         lamina__value *value = &net->values[v];
         value->data.store =
             add_store(net, &(lamina__store){.place = LAMINA__PLACE_GIVEN,
-                                            .sample_bytes = sample_bytes(&value->shape)});
+                                            .sample_bytes = lamina__sample_bytes(&value->shape)});
         if (value->data.store < 0) {
             return false;
         }
@@ -256,7 +253,7 @@ static bool backward_in_place(const lamina__net *net, int32_t i, int32_t k) {
         (layer->instance->type->flags & LAMINA_IN_PLACE) == 0 || in->n_trained_uses != 1) {
         return false;
     }
-    return net->stores[out->gradient.store].sample_bytes == sample_bytes(&in->shape);
+    return net->stores[out->gradient.store].sample_bytes == lamina__sample_bytes(&in->shape);
 }
 
 /* What layer i writes in its backward pass, until that of layer `reader`. */
@@ -438,7 +435,7 @@ static void choose_places(lamina__net *net) {
             make_gap(net, s);
         }
         if (gap || is_in_one_run(store)) {
-            const int32_t cut = unit->sliced ? net->parts : net->shards;
+            const int32_t cut = lamina__unit_calls(net, unit);
             store->place = LAMINA__PLACE_LOCAL;
             store->samples = (net->options.batch + cut - 1) / cut;
         }

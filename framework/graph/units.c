@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "graph/net_impl.h"
 
+#include <math.h>
 #include <string.h>
 
 /* In networks with layers that are called in stages, a unit takes its shards slice by slice when
@@ -80,11 +81,6 @@ static void list_units(lamina__net *net) {
     }
 }
 
-static double sample_bytes(const lamina_shape *shape) {
-    return (double)lamina__shape_count(shape) / (double)shape->dim[0] *
-           (double)lamina__dtype_bytes(shape->dtype);
-}
-
 static bool any_staged(const lamina__net *net) {
     bool any = false;
     for (int32_t i = 0; i < net->n_layers; i++) {
@@ -93,15 +89,25 @@ static bool any_staged(const lamina__net *net) {
     return any;
 }
 
+/* Bytes of a sample of the largest tensor that a layer reads or writes. */
+static double largest_of(const lamina__instance *instance) {
+    size_t largest = 0;
+    for (int32_t k = 0; k < instance->n_in + instance->n_out; k++) {
+        const size_t bytes = lamina__sample_bytes(
+            k < instance->n_in ? &instance->in[k] : &instance->out[k - instance->n_in]);
+        largest = bytes > largest ? bytes : largest;
+    }
+    return (double)largest;
+}
+
 int32_t lamina__likely_slices(const lamina__net *net) {
     const double shard = (double)(net->options.batch / net->shards);
     double largest = 0;
-    for (int32_t i = 0; i < net->n_layers && any_staged(net); i++) {
-        const double bytes = sample_bytes(&net->layers[i].instance->out[0]);
-        largest = bytes > largest ? bytes : largest;
+    for (int32_t i = 0; i < net->n_layers; i++) {
+        largest = fmax(largest, (double)lamina__sample_bytes(&net->layers[i].instance->out[0]));
     }
     int32_t slices = 1;
-    while (2 * slices <= shard && largest * shard / slices > sliced_from) {
+    while (any_staged(net) && 2 * slices <= shard && largest * shard / slices > sliced_from) {
         slices *= 2;
     }
     return slices;
@@ -113,14 +119,7 @@ static bool is_sliced(const lamina__net *net, const lamina__unit *unit) {
     double largest = 0, weights = 0;
     for (int32_t i = unit->begin; i < unit->end; i++) {
         const lamina__instance *instance = net->layers[i].instance;
-        for (int32_t k = 0; k < instance->n_in; k++) {
-            const double bytes = sample_bytes(&instance->in[k]);
-            largest = bytes > largest ? bytes : largest;
-        }
-        for (int32_t k = 0; k < instance->n_out; k++) {
-            const double bytes = sample_bytes(&instance->out[k]);
-            largest = bytes > largest ? bytes : largest;
-        }
+        largest = fmax(largest, largest_of(instance));
         for (int32_t k = 0; k < instance->n_weights; k++) {
             weights += (double)instance->weights[k].elements * sizeof(float);
         }
@@ -134,10 +133,8 @@ static void tell_sizes(lamina__net *net, lamina__layer *layer) {
                last = net->units[layer->last_unit].sliced, sliced = first || last;
     int64_t sizes[LAMINA__MOST_SIZES];
     const int32_t n = lamina__shard_sizes(net, sliced, !first || !last, sizes);
-    lamina__instance_narrow(layer->instance, sizes, n,
-                            !layer->staged ? 0
-                            : sliced       ? net->parts
-                                           : net->shards);
+    const int32_t calls = sliced ? net->parts : net->shards; /* the more of both */
+    lamina__instance_narrow(layer->instance, sizes, n, layer->staged ? calls : 0);
 }
 
 lamina_status lamina__make_units(lamina__net *net, lamina_error *error) {

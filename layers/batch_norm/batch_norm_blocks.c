@@ -357,6 +357,16 @@ static void make_factors(const work *w, const float *scale, float *slope, float 
                  w->moments.inverse, scale, slope, offset);
 }
 
+/* Of slope and offset (C) in the map: wide; away where mean and deviation are constants. */
+static void end_factors(work *w) {
+    if (w->io->phase != LAMINA_TRAIN) {
+        w->map.slope = w->map.offset = NULL;
+        return;
+    }
+    lamina__channels_widen(&w->cut.rows, w->map.slope);
+    lamina__channels_widen(&w->cut.rows, w->map.offset);
+}
+
 /* ---- All at once --------------------------------------------------------------------------- */
 
 static int32_t forward(work *w, lamina_call *call) {
@@ -385,11 +395,8 @@ static int32_t backward(work *w, lamina_call *call) {
     }
     if (w->io->phase == LAMINA_TRAIN) {
         make_factors(w, w->map.scale, w->map.slope, w->map.offset);
-        lamina__channels_widen(&w->cut.rows, w->map.slope);
-        lamina__channels_widen(&w->cut.rows, w->map.offset);
-    } else {
-        w->map.slope = w->map.offset = NULL;
     }
+    end_factors(w);
     return lamina__spread(call, w->bn->threads, w->cut.n, 1, write_d_in, w);
 }
 
@@ -442,11 +449,8 @@ static int32_t backward_stage(work *w) {
     if (w->io->phase == LAMINA_TRAIN) {
         memcpy(w->map.slope, w->factors, bytes);
         memcpy(w->map.offset, w->factors + w->kernel->room, bytes);
-        lamina__channels_widen(&w->cut.rows, w->map.slope);
-        lamina__channels_widen(&w->cut.rows, w->map.offset);
-    } else {
-        w->map.slope = w->map.offset = NULL;
     }
+    end_factors(w);
     return w->io->d_in[0] != NULL ? write_d_in(w, 0, w->cut.n, 0) : LAMINA_OK;
 }
 

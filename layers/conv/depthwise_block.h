@@ -1,6 +1,6 @@
 /* What is done with the runs of depthwise.h, for the instruction set of the file that includes
  * this, after layers/vector_<instruction set>.h. */
-#include "layers/unroll.h"
+#include "layers/vector_some.h"
 
 /* Pixels of a block of gather(), and taps of one of correlate(): so many sums in registers. */
 enum { PIXELS = 8, TAPS = 9 };
@@ -10,18 +10,6 @@ enum { PIXELS = 8, TAPS = 9 };
 #else
 #define UNROLL_TAPS _Pragma("GCC unroll 9")
 #endif
-
-INLINE vector load_some(const int partial, const float *from, mask m) {
-    return partial ? load_part(from, m) : load(from);
-}
-
-INLINE void store_some(const int partial, float *to, mask m, vector x) {
-    if (partial) {
-        store(to, m, x);
-    } else {
-        store_whole(to, x);
-    }
-}
 
 /* A vector of some pixels. is_3x3: that many taps, so the compiler knows. */
 INLINE void gather_vector(const int pixels, const int is_3x3, const int partial, mask m,

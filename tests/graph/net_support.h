@@ -426,6 +426,25 @@ static inline void test_net_free(test_net *t) {
     lamina__diags_free(&t->diags);
 }
 
+/* Makes a net again and again, another allocation failing each time, until none does: nothing is
+ * left behind. may_manage: a net may come of it all the same. */
+static inline void
+test_net_allocations(test_net (*make)(const char *layers, const lamina__net_options *),
+                     const char *layers, const lamina__net_options *options, bool may_manage) {
+    for (long k = 1; k < 4000; k++) {
+        test_fail_allocation(k);
+        test_net t = make(layers, options);
+        const bool failed = test_fail_allocation(0) > 0;
+        CU_ASSERT(may_manage ? failed || t.net != NULL : failed == (t.net == NULL));
+        test_net_free(&t);
+        CU_ASSERT_EQUAL(lamina__alloc_count().live, 0);
+        if (!failed) {
+            return;
+        }
+    }
+    CU_FAIL("never got through");
+}
+
 /* The first thing wrong, or "". */
 static inline const char *test_net_error(const test_net *t) {
     return t->diags.kept > 0 ? t->diags.text[0] : "";

@@ -780,18 +780,7 @@ static void a_step_allocates_nothing(void) {
 
 static void failing_allocations_are_clean(void) {
     const lamina__net_options options = options_for(2, 2, 0);
-    for (long k = 1; k < 4000; k++) {
-        test_fail_allocation(k);
-        test_net t = test_net_make(tangled, &options);
-        const bool failed = test_fail_allocation(0) > 0;
-        CU_ASSERT(failed == (t.net == NULL));
-        test_net_free(&t);
-        CU_ASSERT_EQUAL(lamina__alloc_count().live, 0);
-        if (!failed) {
-            return;
-        }
-    }
-    CU_FAIL("never got through");
+    test_net_allocations(test_net_make, tangled, &options, false);
 }
 
 static void numeric_failure_names_the_loss(void) {

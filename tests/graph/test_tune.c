@@ -459,18 +459,7 @@ static void failing_allocations_are_clean(void) {
     lamina__net_options options = options_for(1);
     options.cache = folder;
     options.batch = 2;
-    for (long k = 1; k < 4000; k++) {
-        test_fail_allocation(k);
-        test_net t = make(layers, &options);
-        const bool failed = test_fail_allocation(0) > 0;
-        CU_ASSERT(failed || t.net != NULL);
-        test_net_free(&t);
-        CU_ASSERT_EQUAL(lamina__alloc_count().live, 0);
-        if (!failed) {
-            return;
-        }
-    }
-    CU_FAIL("never got through");
+    test_net_allocations(make, layers, &options, true);
 }
 
 LAMINA_TESTS({"the fastest wins", the_fastest_wins},
