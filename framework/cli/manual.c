@@ -241,7 +241,7 @@ static void print_flags(const lamina_layer_type *type) {
         uint32_t flag;
         const char *words;
     } told[] = {
-        {LAMINA_COUPLES_BATCH, " Couples the samples: it is called once, on the whole batch."},
+        {LAMINA_COUPLES_BATCH, " Couples the samples: each output depends on the whole batch."},
         {LAMINA_USES_RANDOM, " Uses random numbers."},
         {LAMINA_IN_PLACE, " Works in its input's memory where nobody else reads that."},
         {LAMINA_NEEDS_INPUT, " Its inputs are kept for the backward pass."},

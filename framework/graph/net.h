@@ -3,14 +3,14 @@
  *
  * The plan. The batch is cut into shards; a worker thread takes one shard through all layers that
  * are called by shard, forward and then backward. A layer that couples the batch is called in
- * stages, by shard and joined in between, if its kernel can, else once on the whole batch, and so
- * is one of which the plan says so: a layer with many weights and little to
- * do for a sample, such as a large linear layer, whose kernels then share the weights among the
- * threads instead of each going through all of them, and which has one gradient to sum instead of
- * one for each shard. With one shard and several threads every layer is called so, unless the plan
- * says by_shard. Tensors live in an arena: each shard has a part of its own where tensors share
- * memory when they are never alive at the same time, and tensors that whole-batch layers touch lie
- * in a common part.
+ * stages, by shard and joined in between, if its kernel can, else once on the whole batch. So is
+ * one of which the plan says so: a layer with many weights and little to do for a sample, such as a
+ * large linear layer, whose kernels then share the weights among the threads instead of each going
+ * through all of them, and which has one gradient to sum instead of one for each shard. With one
+ * shard and several threads every layer is called so, unless the plan says by_shard. Tensors live
+ * in an arena: each shard has a part of its own, where tensors share memory when they are never
+ * alive at the same time; those that are still there when shards wait for each other lie in a
+ * common part.
  *
  * A shard may be cut again, into slices, which its thread takes one after the other, so that the
  * activations of a slice stay in the core's cache where those of a shard would not; they add to the

@@ -8,7 +8,7 @@
 #include "base/philox.h"
 #include "net_support.h"
 
-enum { MOST_VALUES = 128, MOST_TANGLE_LOSSES = 6 };
+enum { MOST_VALUES = 192, MOST_TANGLE_LOSSES = 6 };
 
 typedef struct tangle_value {
     char name[16];
@@ -144,6 +144,17 @@ static void tangle_activation(tangle *t, int v) {
     tangle_same(t, kinds[kind][0], v, kinds[kind][1]);
 }
 
+/* A convolution, often with a norm and an activation behind it. */
+static void tangle_block(tangle *t, int v) {
+    tangle_conv(t, v);
+    if (tangle_draw(t, 3) > 0) {
+        tangle_norm(t, t->n - 1);
+        if (tangle_draw(t, 2) == 0) {
+            tangle_activation(t, t->n - 1);
+        }
+    }
+}
+
 static void tangle_resize(tangle *t, int v) {
     static const char *const pools[] = {"max_pool", "avg_pool"};
     const int side = t->values[v].side, filters = t->values[v].filters;
@@ -263,8 +274,8 @@ static lamina__text random_tangle(uint64_t seed, int side, int classes, const ch
                 .norm = -1};
     for (int layers = 4 + tangle_draw(&t, 14); layers > 0; layers--) {
         const int v = tangle_pick(&t), kind = tangle_draw(&t, 16);
-        if (kind < 4) {
-            tangle_conv(&t, v);
+        if (kind < 6) {
+            tangle_block(&t, v);
         } else if (kind < 8) {
             tangle_norm(&t, v);
         } else if (kind < 11) {

@@ -297,24 +297,25 @@ static void compare_cuts(uint64_t seed, make_fn *make, outcome *seen) {
     lamina__text_free(&whole);
 }
 
-static void compare_nets(make_fn *make) {
+/* mixed: of so many networks at least some units are sliced and others are not. */
+static void compare_nets(make_fn *make, int mixed) {
     outcome seen = {.repeats = 0};
     for (uint64_t seed = 1; seed <= NETS; seed++) {
         compare_cuts(seed, make, &seen);
     }
-    CU_ASSERT(seen.repeats > NETS / 4); /* the tests do look at what they are for */
+    CU_ASSERT(seen.repeats > NETS); /* the tests do look at what they are for */
     CU_ASSERT(seen.again > NETS);
-    CU_ASSERT(seen.sliced > NETS / 20);
+    CU_ASSERT(seen.sliced > mixed);
     CU_ASSERT(seen.local > NETS);
     CU_ASSERT(seen.far < NETS / 10);
 }
 
 static void cuts_agree(void) {
-    compare_nets(random_network);
+    compare_nets(random_network, NETS / 4);
 }
 
 static void tangles_agree(void) {
-    compare_nets(make_tangle);
+    compare_nets(make_tangle, NETS / 8);
 }
 
 static const char *const branches[] = {

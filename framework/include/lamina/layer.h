@@ -398,7 +398,8 @@ enum {
     LAMINA_IN_PLACE = 1u << 3,
     LAMINA_NO_BACKWARD = 1u << 4,
     LAMINA_USES_RANDOM = 1u << 5,
-    /* Called once on the whole batch, on one thread, and spreads its work with parallel_for. */
+    /* Called once on the whole batch, on one thread, and spreads its work with parallel_for; in
+     * stages, if its kernel has LAMINA_KERNEL_STAGES. */
     LAMINA_COUPLES_BATCH = 1u << 6,
     /* Looks at the element type of its inputs itself. Without it the host gives float32 only (and a
      * loss its labels as int32). */
