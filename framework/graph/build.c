@@ -280,17 +280,22 @@ static lamina_status check_shared(const lamina__net *net, const lamina__layer *l
     return LAMINA_OK;
 }
 
+static lamina_status too_many(const lamina__layer *layer, int most, const char *what,
+                              lamina_error *error) {
+    return lamina__fail(error, LAMINA_ERROR_SHAPE, "layer \"%s\" (%s): a network has at most %d %s",
+                        layer->spec->name, layer->instance->type->name, most, what);
+}
+
 /* Adds layer i to the lists of losses and metrics if it is one. */
 static lamina_status list_loss(lamina__net *net, int32_t i, lamina_error *error) {
     const lamina__layer *layer = &net->layers[i];
     const uint32_t flags = layer->instance->type->flags;
     const bool loss = (flags & LAMINA_IS_LOSS) != 0, metric = (flags & LAMINA_IS_METRIC) != 0;
-    if ((loss && net->n_losses == LAMINA__MAX_LOSSES) ||
-        (metric && net->n_metrics == LAMINA__MAX_METRICS)) {
-        return lamina__fail(
-            error, LAMINA_ERROR_SHAPE, "layer \"%s\" (%s): a network has at most %d %s",
-            layer->spec->name, layer->instance->type->name,
-            loss ? LAMINA__MAX_LOSSES : LAMINA__MAX_METRICS, loss ? "losses" : "metrics");
+    if (loss && net->n_losses == LAMINA__MAX_LOSSES) {
+        return too_many(layer, LAMINA__MAX_LOSSES, "losses", error);
+    }
+    if (metric && net->n_metrics == LAMINA__MAX_METRICS) {
+        return too_many(layer, LAMINA__MAX_METRICS, "metrics", error);
     }
     if (loss) {
         net->values[layer->value_out[0]].loss = net->n_losses;
@@ -762,7 +767,7 @@ static lamina_status build_layers(lamina__net *net, lamina__diags *diags, lamina
 lamina_status lamina__net_make(const lamina__network *network, const lamina__net_options *options,
                                const lamina__plan_record *own, lamina__net **result,
                                lamina__diags *diags, lamina_error *told) {
-    lamina_error untold, *error = told != NULL ? told : &untold;
+    lamina_error untold = {0}, *error = told != NULL ? told : &untold;
     lamina_status status = LAMINA_OK;
     *result = NULL;
     *error = (lamina_error){0};
