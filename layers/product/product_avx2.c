@@ -8,7 +8,10 @@
 #include "layers/vector_avx2.h"
 
 enum { ROWS = 6, VECTORS = 2, NARROW = VECTORS, HAS_HALVES = 0 };
-#define multiply_add_half multiply_add
+
+TARGET static inline vector multiply_add_half(vector x, vector y, vector sum) {
+    return multiply_add(x, y, sum);
+}
 
 #include "layers/product/product_block.h"
 

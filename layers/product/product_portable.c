@@ -8,7 +8,10 @@
 #include "layers/vector_portable.h"
 
 enum { ROWS = 4, VECTORS = 2, NARROW = VECTORS, HAS_HALVES = 0 };
-#define multiply_add_half multiply_add
+
+static inline vector multiply_add_half(vector x, vector y, vector sum) {
+    return multiply_add(x, y, sum);
+}
 
 #include "layers/product/product_block.h"
 
