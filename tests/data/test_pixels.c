@@ -24,7 +24,7 @@ static void check(const lamina__normalize *values, int64_t channels) {
         lamina__pixels_normalize(pixels, from + first, n, to + first);
         for (int64_t i = 0; i < MOST + 8; i++) {
             const bool inside = i >= first && i < first + n;
-            const int64_t c = (i - first) % channels;
+            const int64_t c = inside ? (i - first) % channels : 0;
             const double mean = values ? values->mean.value[values->mean.count == 1 ? 0 : c] : 0;
             const double std = values ? values->std.value[values->std.count == 1 ? 0 : c] : 1;
             wrong += inside ? to[i] != (float)((from[i] / 255.0 - mean) / std) : !isnan(to[i]);
